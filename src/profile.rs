@@ -405,7 +405,10 @@ impl Profile {
             let url = self.settings.base_url(key).ok().flatten();
             url.is_some_and(|url| error.reason().contains(&url))
         };
-        if error.kind != Kind::Unavailable || error.status.is_some() {
+        let reason = error.reason();
+        // The proxy itself has failed, whatever the URL is.
+        let is_of_proxy = reason.contains("the proxy ") && !reason.contains("through the proxy ");
+        if error.kind != Kind::Unavailable || error.status.is_some() || is_of_proxy {
             return error;
         }
         let key = ["iam-url", "auth-url"].into_iter().find(is_asked);
@@ -413,6 +416,18 @@ impl Profile {
             Some(place) => error.map_hint(|hint| format!("{hint}; the URL is {place}")),
             None => error,
         }
+    }
+
+    /// Returns the URLs of the servers that a fetch asks through a proxy or over TLS.
+    pub fn asked_urls(&self) -> Vec<String> {
+        let [iam, auth] = self.installation.known_urls();
+        let source = match self.source.name {
+            "metadata" | "static" | "command" => None,
+            "login" | "workload" => Some(auth),
+            _ => Some(iam.clone()),
+        };
+        let impersonation = (!self.impersonate.is_empty()).then_some(iam);
+        source.into_iter().chain(impersonation).collect()
     }
 
     /// Returns the input for [`Source::open`].

@@ -481,6 +481,35 @@ fn a_helper_outside_path_is_found_there() {
     std::os::unix::fs::symlink(YCRED, &link).expect("a link");
     let run = doctor(&machine, &["docker"]).env("PATH", "/usr/bin:/bin").run();
 
-    let run = run.stdout_has("which is not in PATH, so docker, podman and skopeo ask the registry without credentials");
+    let run = run
+        .stdout_has("which is not in PATH, so docker asks the registry without credentials, and podman and skopeo stop with an error");
     assert!(run.stdout.contains("fix: export PATH=") && !run.stdout.contains("ln -sfn"), "{run}");
+}
+
+#[test]
+fn a_file_or_a_variable_that_is_missing_is_printed_once() {
+    let machine = with_kubectl();
+    machine.setup(&["docker", "-p", "prod"]).run().succeeds();
+    let text = fs::read_to_string(machine.path("config/prod.toml")).expect("a profile");
+    let line = text.lines().find(|line| line.starts_with("key-file")).expect("a key").to_owned();
+    machine.world.sandbox.profile("prod", &text.replace(&line, "key-file = \"/nonexistent/key.json\""));
+    let run = doctor(&machine, &["-p", "prod"]).run().exits(1);
+    assert_eq!(run.stdout.matches("/nonexistent/key.json").count(), 1, "{run}");
+    assert_eq!(run.stdout.matches("restore the file").count(), 1, "{run}");
+    run.stdout_has("[fail] token ").stdout_has("cr.yandex: as above (key)\n");
+    machine.world.sandbox.profile("ci", "source = \"static\"\ntoken-env = \"CI_TOKEN\"\n");
+    let run = doctor(&machine, &["-p", "ci", "profile", "key"]).run().exits(1);
+    assert_eq!(run.stdout.matches("CI_TOKEN, which is not set").count(), 1, "{run}");
+    run.stdout_has("[fail] key     as above (profile)\n")
+        .stdout_has("fix: export CI_TOKEN=VALUE, or use another profile\n");
+}
+
+#[test]
+fn the_network_check_says_where_the_url_is_set() {
+    let machine = healthy();
+    let network = || doctor(&machine, &["network"]).run().exits(0);
+    let path = machine.path("config/prod.toml").display().to_string();
+    let text = fs::read_to_string(&path).expect("a profile");
+    let number = 1 + text.lines().position(|line| line.starts_with("iam-url")).expect("a URL");
+    network().stdout_has(&format!("; the URL is set by `iam-url` in profile {path}:{number}\n"));
 }

@@ -114,8 +114,27 @@ fn the_proxy_is_shown_without_its_password_and_the_roots_are_counted() {
     run.stdout_has("proxy.example:3128 (HTTPS_PROXY)");
     let run = sandbox.ycred(["explain"]).env("NO_PROXY", "*").run().succeeds();
     run.stdout_has("no proxy (NO_PROXY)");
-    let json = explain(sandbox.ycred(["explain"]).env("HTTPS_PROXY", "::"), 0);
+    // No request can be made, so the next call fails.
+    let json = explain(sandbox.ycred(["explain"]).env("HTTPS_PROXY", "::"), 3);
     assert!(json["proxies"][0]["error"].is_string(), "{json}");
+    assert_eq!(
+        (&json["cache"]["next_call"], &json["error"]["message"]),
+        (&"refuse".into(), &"HTTPS_PROXY: not a proxy URL".into())
+    );
+}
+
+#[test]
+fn the_only_profile_is_listed_also_if_another_one_is_named() {
+    let world = World::without_profile(Config::default());
+    world.profile("prod", "");
+    let shows = |name: &str, code, state: &str| {
+        world.ycred(&["explain", name]).run().exits(code).stdout_has(&format!("#   the only profile: {state}\n"))
+    };
+    shows("nope", 3, "there, not used");
+    shows("prod", 0, "there, not used");
+    world.ycred(&["explain"]).run().exits(0).stdout_has("#   the only profile: used\n");
+    world.profile("stage", "");
+    shows("nope", 3, "nothing");
 }
 
 #[test]

@@ -145,6 +145,14 @@ fn init_that_gets_no_token_says_how_to_go_on() {
     world.sandbox.profile("prod", &profile(&world, "prod").replace("http://127.0.0.1:1", &url));
     assert_eq!(prints_token(world.ycred(&["token", "--profile", "prod"]).run()), world.last_token());
     world.ycred(&["init", "prod", "--key-file", &key, "--iam-url", &url, "--force"]).run().succeeds();
+    // A profile that is right is not to be corrected.
+    for (proxy, code) in [("http://127.0.0.1:1", 4), ("http://127.0.0.1:99999", 3)] {
+        let call = world.ycred(&["init", "far", "--key-file", &key, "--force"]).env("HTTPS_PROXY", proxy);
+        let run = call.run();
+        fails_with_hint(run.clone(), code, &["profile created, but cannot get a token"], "HTTPS_PROXY");
+        assert!(!run.stderr.contains("correct "), "{run}");
+        assert!(run.stderr.contains("; then run `ycred token --profile far`; then `ycred setup`"), "{run}");
+    }
 }
 
 #[test]
@@ -390,21 +398,25 @@ fn a_profile_for_another_machine_is_written_without_its_variable_or_file() {
     fails_with_hint(run, 3, &["profile not created: ", "CI_TOKEN"], "on another machine, pass --no-verify");
     let run = sandbox.ycred(workload).and(["--no-verify"]).run().exits(0).stderr_is_empty();
     let run = run.stdout_has("ci.toml: service account aje0000000000000000a").stdout_has("; not verified\n");
-    run.stdout_has("next: ycred token --profile ci\n");
+    run.stdout_has("next, where CI_TOKEN is set: ycred token --profile ci\n");
     assert_eq!(
         fs::read_to_string(sandbox.path("config/ci.toml")).expect("written"),
         "source = \"workload\"\nservice-account-id = \"aje0000000000000000a\"\nsubject-token-env = \"CI_TOKEN\"\n"
     );
-    for (name, flags) in [
-        ("github", &["--service-account-id", "aje0000000000000000a", "--github-audience", "https://github.com/o"][..]),
-        ("key", &["--key-file", "/run/secrets/key.json"]),
-        ("file", &["--service-account-id", "aje0000000000000000a", "--subject-token-file", "/run/t/token"]),
-        ("oauth", &["--oauth-token-env", "OAUTH_TOKEN"]),
-        ("static", &["--token-env", "SOME_TOKEN"]),
-        ("vm", &["--metadata"]),
+    let account = ["--service-account-id", "aje0000000000000000a"];
+    for (name, flags, place) in [
+        ("github", &["--github-audience", "https://github.com/o"][..], "in a job of GitHub Actions"),
+        ("key", &["--key-file", "/run/secrets/key.json"], "where /run/secrets/key.json exists"),
+        ("file", &["--subject-token-file", "/run/t/token"], "where /run/t/token exists"),
+        ("oauth", &["--oauth-token-env", "OAUTH_TOKEN"], "where OAUTH_TOKEN is set"),
+        ("static", &["--token-env", "SOME_TOKEN"], "where SOME_TOKEN is set"),
+        ("vm", &["--metadata"], "on the virtual machine"),
     ] {
-        let run = sandbox.ycred(["init", name, "--no-verify"].iter().chain(flags)).run().exits(0).stderr_is_empty();
-        assert!(sandbox.path(format!("config/{name}.toml")).exists(), "{run}");
+        let account = if matches!(name, "github" | "file") { &account[..] } else { &[] };
+        let run = sandbox.ycred(["init", name, "--no-verify"].iter().chain(account).chain(flags)).run();
+        let run = run.exits(0).stderr_is_empty();
+        run.stdout_has(&format!("next, {place}: ycred token --profile {name}\n"));
+        assert!(sandbox.path(format!("config/{name}.toml")).exists());
         sandbox.ycred(["list"]).run().exits(0).stdout_has(name);
     }
     assert_eq!(world.emulator.calls(), 0, "no request at all");

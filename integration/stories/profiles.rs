@@ -491,3 +491,22 @@ fn invalid_arguments_are_a_usage_error_even_with_a_profile_named_exec() {
     world.sandbox.ycred(["--timeout", "5", "exec", "--", "true"]).run().exits(125).stdout_is("");
     world.sandbox.ycred(["exec", "--nonesuch"]).run().exits(125).stdout_is("");
 }
+
+#[test]
+fn the_list_names_profiles_that_get_no_token_here() {
+    let world = World::new();
+    world.profile("stage", "");
+    let key = fs::read_to_string(world.sandbox.path("config/stage.toml")).expect("a profile");
+    let line = key.lines().find(|line| line.starts_with("key-file")).expect("a key").to_owned();
+    world.sandbox.profile("stage", &key.replace(&line, "key-file = \"/nonexistent/key.json\""));
+    world.sandbox.profile("ci", "source = \"static\"\ntoken-env = \"CI_TOKEN\"\n");
+    let run = world.ycred(&["list"]).run().exits(0).stderr_is_empty();
+    let row =
+        |name: &str| run.stdout.lines().find(|line| line[2..].starts_with(&format!("{name} "))).unwrap_or_default();
+    assert!(row("default").contains(" authorized-key "), "{run}");
+    assert!(row("stage").contains(" unusable here ") && row("ci").contains(" unusable here "), "{run}");
+    run.clone().stdout_has("stage: /nonexistent/key.json: no such file; how to fix it: ycred status stage\n");
+    world.ycred(&["status", "stage"]).run().exits(3).stdout_has("fix       restore the file, or correct ");
+    let run = world.ycred(&["list"]).env("CI_TOKEN", "t1.variable.x").run().exits(0);
+    assert!(!run.stdout.contains("ci: "), "{run}");
+}

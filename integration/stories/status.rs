@@ -191,7 +191,9 @@ fn inside_exec_it_shows_the_supplied_token_until_it_expires() {
     };
     let run = within("$YCRED status --short; $YCRED status").succeeds().never_prints(&oauth);
     assert!(
-        run.stdout.starts_with("ci 11h5") && run.stdout.contains("supplied by `ycred exec` in YC_IAM_TOKEN"),
+        run.stdout.starts_with("ci 11h5")
+            && run.stdout.contains("supplied in YC_IAM_TOKEN by `ycred exec` or `ycred env`")
+            && run.stdout.contains("source    the token in the variable YC_IAM_TOKEN\n"),
         "{run}"
     );
     let run = within("YCRED_EXPIRES_AT=2020-01-01T00:00:00Z $YCRED status --short; echo $?").succeeds();
@@ -248,7 +250,8 @@ fn keys_clients_and_the_process_that_asks_are_shown() {
                       client.authentication.k8s.io/v1\n      command: /usr/bin/ycred\n      args: [kubectl]\n";
     world.sandbox.file("home/.kube/config", kubeconfig);
     let (run, json) = status(of(&world), 0, "fresh", "default 1…");
-    run.stdout_has("key       aws \"ycred\": 5").stdout_has("clients   kubectl: user somebody");
+    run.stdout_has("key       access key for Object Storage, session \"ycred\": 5")
+        .stdout_has("clients   kubectl: user somebody");
     assert!(json["keys"][0]["session"] == "ycred" && json["clients"][0]["client"] == "kubectl", "{json}");
     let held = World::new();
     held.emulator.fault(Fault::held());
@@ -281,6 +284,12 @@ fn verify_asks_for_the_name_which_is_then_remembered_and_reports_a_rejected_toke
     world.emulator.fault(Fault::refuse(401));
     let run = verify(1).never_prints(&token);
     assert!(run.stdout.contains("verified  no: "), "{run}");
+    // A verification without a token is printed once, too.
+    let world = World::new();
+    world.emulator.fault(Fault::refuse(401));
+    let run = world.ycred(&["status", "--verify"]).run().exits(1).stderr_is_empty();
+    let count = |label| run.stdout.matches(label).count();
+    assert_eq!(["\nverified", "\nfix", "\nproblem", "\nfailure"].map(count), [1, 1, 0, 0], "{run}");
 }
 
 fn json_name(world: &World) -> Value {
@@ -527,9 +536,9 @@ fn clients_stand_under_the_profile_that_they_use() {
     let users = user("plain", "kubectl") + &user("named", "kubectl, --profile, prod");
     world.sandbox.file("home/.kube/config", format!("apiVersion: v1\nkind: Config\nusers:\n{users}"));
     for (profile, expected) in [
-        ("default", "clients   kubectl: user plain; other profiles: 1\n"),
-        ("prod", "clients   kubectl: user named; other profiles: 1\n"),
-        ("gone", "clients   none of this profile; other profiles: 2\n"),
+        ("default", "clients   kubectl: user plain; others use the profile prod: ycred status prod\n"),
+        ("prod", "clients   kubectl: user named; others use the profile default: ycred status default\n"),
+        ("gone", "clients   none uses this profile; others use the profiles default, prod: ycred status --all\n"),
     ] {
         world.ycred(&["status", profile]).run().stdout_has(expected);
     }

@@ -10,7 +10,7 @@ use crate::base::error::Kind;
 use crate::base::random;
 use crate::base::secret::{Secret, expose};
 use crate::base::token::Credential;
-use crate::cache::failure::{FailureOrigin, StoredFailure};
+use crate::cache::failure::{FailureOrigin, Requester, StoredFailure};
 use crate::cache::sharing_group::SharingGroup;
 use crate::cache::watched_files::Snapshot;
 use crate::disk::sweep::DEAD_AGE;
@@ -115,15 +115,15 @@ impl Record {
 
     /// Returns why the last attempt failed, if it did.
     pub fn last_failure(&self) -> Option<LastFailure<'_>> {
-        self.failure.as_ref().map(|failure| LastFailure {
-            kind: Kind::from_exit_code(failure.kind),
-            message: &failure.message,
-            hint: failure.hint.as_deref(),
-            at: failure.at,
-            is_answer: failure.origin == Some(FailureOrigin::Answer),
-            presented_token: failure.presented_token.as_deref(),
-            group: failure.group.as_ref().filter(|_| failure.origin != Some(FailureOrigin::Answer)),
-        })
+        self.failure.as_ref().map(LastFailure::of)
+    }
+
+    /// Returns the newest failure that counts for a process if the last attempt failed, or else that of the last attempt.
+    pub fn failure_for(&self, requester: &dyn Fn() -> Requester) -> Option<LastFailure<'_>> {
+        let last = self.failure.as_ref()?;
+        let requester = requester();
+        let mut counting = self.failures().filter(|failure| failure.counts_for(&requester, requester.fetch_limit));
+        Some(LastFailure::of(counting.next().unwrap_or(last)))
     }
 
     /// Returns true if the user has logged out between `before`, an earlier record of this identity, and this one.
@@ -155,6 +155,20 @@ pub struct LastFailure<'a> {
     pub presented_token: Option<&'a str>,
     /// The group of the process that failed, if the failure counts for that group only.
     pub group: Option<&'a SharingGroup>,
+}
+
+impl<'a> LastFailure<'a> {
+    fn of(failure: &'a StoredFailure) -> Self {
+        Self {
+            kind: Kind::from_exit_code(failure.kind),
+            message: &failure.message,
+            hint: failure.hint.as_deref(),
+            at: failure.at,
+            is_answer: failure.origin == Some(FailureOrigin::Answer),
+            presented_token: failure.presented_token.as_deref(),
+            group: failure.group.as_ref().filter(|_| failure.origin != Some(FailureOrigin::Answer)),
+        }
+    }
 }
 
 impl StoredToken {

@@ -108,6 +108,11 @@ impl Http {
         Self::sharing_group_of(&self.environment)
     }
 
+    /// Returns the variables that choose proxies and certificates.
+    pub fn variables() -> impl Iterator<Item = &'static str> {
+        proxy::VARIABLES.into_iter().chain(CERTIFICATES)
+    }
+
     /// Returns the environment of this process, for the commands that a profile runs.
     pub fn environment(&self) -> &Environment {
         &self.environment

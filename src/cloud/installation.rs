@@ -64,12 +64,12 @@ impl Installation {
     }
 
     /// Returns the URLs that requests go to, as far as they are known without the network.
-    pub fn known_urls(&self) -> Vec<String> {
+    pub fn known_urls(&self) -> [String; 2] {
         let iam = match &self.iam {
             Iam::At(url) => url.clone(),
             Iam::Discovered(discovery) => discovery.url(),
         };
-        vec![iam, self.auth_url.clone()]
+        [iam, self.auth_url.clone()]
     }
 
     /// Returns the `aud` of a JWT, if it is known without the network.

@@ -45,6 +45,7 @@ pub const COMMAND: Command = Command {
         Paint::Start("[fail]", Colour::Bad),
         Paint::Start("[skip]", Colour::Quiet),
         Paint::Word("fix:", Colour::Advice),
+        Paint::Word("to use it:", Colour::Advice),
     ],
     // An invalid directory is one of the findings.
     needs_places: false,

@@ -16,11 +16,12 @@ use serde_json::json;
 
 use crate::base::clock::{Timestamp, human};
 use crate::base::environment::{ACTIONS_ID_TOKEN_REQUEST_URL, Environment};
-use crate::base::error::{Error, Result, clean};
+use crate::base::error::{Error, Kind, Result, clean};
 use crate::base::mask;
 use crate::base::secret::Secret;
 use crate::base::shell;
 use crate::base::token::Credential;
+use crate::cloud::http::Http;
 use crate::commands::command::{Command, CommandCall, Group};
 use crate::commands::init::default_profile::DEFAULT_NAME;
 use crate::commands::init::next_steps::NextSteps;
@@ -161,6 +162,7 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
         true => vec![format!("ycred token --profile {name}")],
         false => next_steps.commands(),
     };
+    let place = created.works_only.as_ref().map(|place| format!(", {place}")).unwrap_or_default();
     if call.matches.get_flag("json") {
         return Ok(Outcome::reply(Reply::json(&created.json(&commands()))));
     }
@@ -175,7 +177,7 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
         _ => commands(),
     };
     for command in commands {
-        let _ = writeln!(report, "next: {command}");
+        let _ = writeln!(report, "next{place}: {command}");
     }
     Ok(Outcome::reply(Reply::text(report)))
 }
@@ -260,6 +262,23 @@ fn with_placeholders(profile: &Profile, session: &Session<'_>) -> Environment {
     session.environment.with(missing)
 }
 
+/// Returns where a profile gets a token, if this machine does not have what it needs.
+fn works_only(profile: &Profile, session: &Session<'_>) -> Option<String> {
+    if profile.source.name == "metadata" {
+        return Some("on the virtual machine".to_owned());
+    }
+    let is_missing = |name: &&str| session.environment.get(name).is_none();
+    if profile.settings.has("github-audience") && is_missing(&ACTIONS_ID_TOKEN_REQUEST_URL) {
+        return Some("in a job of GitHub Actions".to_owned());
+    }
+    let files = profile.source.keys.iter().filter(|key| key.value == "FILE");
+    let files = files.filter_map(|key| profile.settings.path(key.name).ok().flatten()).filter(|path| !path.exists());
+    let variables = profile.secret_variables().filter(is_missing).map(|name| format!("{name} is set"));
+    let missing: Vec<String> =
+        variables.chain(files.map(|path| clean(&format!("{} exists", path.display())))).collect();
+    (!missing.is_empty()).then(|| format!("where {}", missing.join(" and ")))
+}
+
 /// Adds how to create a profile for another machine to an error about a variable or a file that is not here.
 fn hint_for_elsewhere(error: Error, profile: &Profile) -> Error {
     const HOW: &str = "for a profile that is used on another machine, pass --no-verify";
@@ -284,6 +303,8 @@ struct Created {
     needs_login: bool,
     path: PathBuf,
     account: String,
+    /// Where the profile gets a token, if that is not here: `where CI_TOKEN is set`.
+    works_only: Option<String>,
     /// What the fetch has shown, for people.
     status: String,
     token: Option<Credential>,
@@ -362,6 +383,7 @@ fn create(
         source: profile.source.name,
         needs_login: profile.source.needs_login,
         path,
+        works_only: call.matches.get_flag("no-verify").then(|| works_only(&profile, session)).flatten(),
         status: format!("{account}; not verified"),
         account,
         token: None,
@@ -409,10 +431,23 @@ fn create(
 /// Says how to go on with a profile that was written, but gets no token.
 fn hint_to_go_on(error: Error, path: &str, name: &str) -> Error {
     let first = error.hint_text().map(|hint| format!("{hint}; ")).unwrap_or_default();
-    error.context(format!("{path}: profile created, but cannot get a token")).replace_hint(format!(
-        "{first}correct {path} and run `ycred token --profile {name}`, or run `ycred init` again with --force; then \
-         `ycred setup`"
-    ))
+    let is_of_profile = error.kind != Kind::Unavailable && !is_about_variables(&error) || first.contains(path);
+    let next = match is_of_profile {
+        true => {
+            format!("correct {path} and run `ycred token --profile {name}`, or run `ycred init` again with --force")
+        }
+        // A profile that is right does not change this.
+        false => format!("then run `ycred token --profile {name}`"),
+    };
+    error
+        .context(format!("{path}: profile created, but cannot get a token"))
+        .replace_hint(format!("{first}{next}; then `ycred setup`"))
+}
+
+/// Returns true if the cause is a variable for proxies or certificates, and not the profile.
+fn is_about_variables(error: &Error) -> bool {
+    let (reason, hint) = (error.reason(), error.hint_text().unwrap_or_default());
+    Http::variables().any(|name| reason.contains(name) || hint.contains(name))
 }
 
 /// Says how to go on with a profile that exists already, such as after a login that failed.

@@ -2,26 +2,37 @@
 
 use std::fmt::Write as _;
 
-use crate::base::error::{Result, clean};
+use crate::base::error::{Error, Result, clean};
 use crate::commands::command::{Command, CommandCall};
 use crate::commands::status::row::selected_name;
-use crate::process::flags::Example;
+use crate::process::flags::{Example, Options};
 use crate::process::painting::{Colour, Paint};
 use crate::process::{Outcome, Reply};
 use crate::profile::{Profile, ProfileRef, find};
 use crate::session::Session;
+use crate::session::facts::code_of;
 
 pub const COMMAND: Command = Command {
     examples: &[
         Example { call: "ycred list", about: "list the profiles and mark the default" },
         Example { call: "YCRED_CONFIG_DIR=/etc/team ycred list", about: "list the profiles of another directory" },
     ],
-    paints: &[Paint::Start("*", Colour::Good), Paint::Word("broken", Colour::Bad)],
+    paints: &[
+        Paint::Start("*", Colour::Good),
+        Paint::Word("broken", Colour::Bad),
+        Paint::Word("unusable", Colour::Bad),
+    ],
     ..Command::new("list", "list profiles", arguments, run)
 };
 
 fn arguments(command: clap::Command) -> clap::Command {
     command
+}
+
+/// Returns why a profile gets no token on this machine, although its file is right: a file or a variable is missing.
+fn unusable(profile: &Profile, session: &Session<'_>) -> Option<String> {
+    let facts = session.facts(profile, &Options::default(), false);
+    facts.lasting_error().filter(|error| code_of(error.kind) == 3).map(Error::reason)
 }
 
 fn run(_: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
@@ -49,7 +60,13 @@ fn run(_: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
             Ok(profile) if profile.name.as_ref() != Some(name) => {
                 format!("alias of {}", profile.name.unwrap_or_default())
             }
-            Ok(profile) => profile.source.name.to_owned(),
+            Ok(profile) => match unusable(&profile, session) {
+                Some(why) => {
+                    let _ = writeln!(errors, "{name}: {why}; how to fix it: ycred status {name}");
+                    "unusable here".to_owned()
+                }
+                None => profile.source.name.to_owned(),
+            },
             // The profile behind it has a line and an error of its own.
             Err(_) if find::behind(name, session.places) != *name => {
                 format!("alias of {}", find::behind(name, session.places))

@@ -2,16 +2,18 @@
 
 use clap::{Arg, ArgAction, ValueHint};
 
-use crate::base::error::{Error, Result};
+use crate::base::error::{Error, Result, clean};
+use crate::base::hosts::{Host, Scheme};
 use crate::base::suggest::nearest;
-use crate::commands::clients::client::{Client, SetupCall};
+use crate::commands::clients::client::{Client, SetupCall, Use};
 use crate::commands::clients::report::{ClientRow, Report};
 use crate::commands::clients::{self, CLIENTS, undo};
 use crate::commands::command::{Command, CommandCall, Group};
 use crate::edit::change::Editor;
-use crate::process::flags::Example;
+use crate::process::flags::{Example, Options};
 use crate::process::painting::{Colour, Paint};
 use crate::process::{Done, Outcome, Reply};
+use crate::profile::ProfileRef;
 use crate::session::Session;
 
 pub const SETUP: Command = Command {
@@ -41,6 +43,7 @@ pub const PAINTS: &[Paint] = &[
     Paint::Line("- ", Colour::Removed),
     Paint::Line("+ ", Colour::Added),
     Paint::Word("not set up", Colour::Caution),
+    Paint::Word("not working", Colour::Bad),
     Paint::Word("set up", Colour::Good),
 ];
 
@@ -79,7 +82,8 @@ const CLIENT_FLAGS: &[(&str, &str, [&str; 2])] = &[
 /// Adds the arguments that both commands have. `which` is the index of the help in [`CLIENT_FLAGS`].
 fn common_arguments(command: clap::Command, all: &'static str, which: usize) -> clap::Command {
     let names: Vec<&str> = CLIENTS.iter().map(|client| client.name).collect();
-    let client = Arg::new("client").value_name("CLIENT").help(format!("program to configure: {}", names.join(", ")));
+    let what = ["program to configure", "program whose configuration is restored"][which];
+    let client = Arg::new("client").value_name("CLIENT").help(format!("{what}: {}", names.join(", ")));
     let switch =
         |name: &'static str, help: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue).help(help);
     let values = CLIENT_FLAGS.iter().map(|(name, value, help)| {
@@ -173,7 +177,7 @@ fn report(call: &CommandCall, session: &Session<'_>) -> Result<Report> {
             let calls: Vec<SetupCall<'_>> = CLIENTS.iter().map(|client| setup_call(*client, true)).collect();
             undo::unsetup_all(&calls, session)
         }
-        None if is_setup => Ok(list(session)),
+        None if is_setup => Ok(list(call, session)),
         None => Err(Error::usage("no client given").hint("name one, such as `ycred unsetup kubectl`, or pass --all")),
     }
 }
@@ -234,16 +238,40 @@ fn setup_all<'a>(setup_call: impl Fn(&'static Client, bool) -> SetupCall<'a>, se
     report
 }
 
+/// Returns why a place that names ycred gets no token, as far as the files of this machine show.
+fn fault(client: &Client, place: &Use, call: &CommandCall, session: &Session<'_>) -> Option<String> {
+    let reference = match &place.profile {
+        Some(name) => ProfileRef::NameOrPath { by: "--profile", text: name.into() },
+        None => ProfileRef::Unnamed,
+    };
+    let profile = match session.profile(&reference) {
+        Ok(profile) => profile,
+        Err(error) => return Some(error.reason()),
+    };
+    if let Some(error) = session.facts(&profile, &Options::default(), true).lasting_error() {
+        return Some(error.reason());
+    }
+    let asked = (call.host_clients)().into_iter().find(|known| known.name == client.name)?;
+    let host = Host::parse(&place.label).filter(|_| client.flags.contains(&"host"))?;
+    let host = if asked.is_https_only { Host { scheme: Some(Scheme::Https), ..host } } else { host };
+    (!profile.hosts.covers_for(asked.scope, &host)).then(|| format!("{profile} does not list it"))
+}
+
 /// Lists the clients that are found.
-fn list(session: &Session<'_>) -> Report {
-    let row = |client: &&'static Client| ClientRow {
-        name: client.name,
-        places: (client.uses)(session).into_iter().map(|place| place.description()).collect(),
-        command: format!(
-            "ycred setup {}{}",
-            client.name,
-            client.choice.map(|choice| format!(" {choice}")).unwrap_or_default()
-        ),
+fn list(call: &CommandCall, session: &Session<'_>) -> Report {
+    let row = |client: &&'static Client| {
+        let uses = (client.uses)(session);
+        let fault = |place: &Use| fault(client, place, call, session).map(|why| (place.description(), clean(&why)));
+        ClientRow {
+            name: client.name,
+            faults: uses.iter().filter_map(fault).collect(),
+            places: uses.iter().map(Use::description).collect(),
+            command: format!(
+                "ycred setup {}{}",
+                client.name,
+                client.choice.map(|choice| format!(" {choice}")).unwrap_or_default()
+            ),
+        }
     };
     let clients: Vec<ClientRow> = CLIENTS.iter().filter(|client| (client.is_found)(session)).map(row).collect();
     let note = clients.is_empty().then(|| "no client program was found".to_owned());

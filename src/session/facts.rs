@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::base::account::Account;
 use crate::base::clock::Timestamp;
-use crate::base::environment::Environment;
+use crate::base::environment::{Environment, SSL_CERT_DIR, SSL_CERT_FILE};
 use crate::base::error::{Error, Kind, describe};
 use crate::base::supplied_token::{SuppliedToken, TOKEN_VARIABLES};
 use crate::base::token::{Credential, SkewAge};
@@ -19,7 +19,7 @@ use crate::cloud::http::Http;
 use crate::disk::files;
 use crate::disk::lock::LockHolder;
 use crate::disk::trust;
-use crate::obtain::{Caching, Grant};
+use crate::obtain::{Caching, Grant, requester};
 use crate::process::flags::Options;
 use crate::profile::{Profile, find};
 use crate::session::Session;
@@ -213,8 +213,9 @@ impl Session<'_> {
         let rules = rules.unwrap_or(RenewalRules { refresh_before: profile.refresh_before, max_age: profile.max_age });
         if let Some(record) = &record {
             facts.token = token_in_record(record, min_ttl, &rules, now);
+            let this = || requester(grant.as_ref(), self.environment, options.timeout.unwrap_or(profile.timeout));
             facts.failure =
-                record.last_failure().map(|failure| failure_facts(failure, grant.as_ref(), self.environment));
+                record.failure_for(&this).map(|failure| failure_facts(failure, grant.as_ref(), self.environment));
             facts.account = record.account().cloned();
             facts.attempt = (!record.is_emptied()).then_some((record.began, record.ended));
         }
@@ -231,7 +232,7 @@ impl Session<'_> {
             }
         }
         if facts.error.is_none() && !facts.is_usable() {
-            facts.error = obstacle(profile, grant.as_ref());
+            facts.error = obstacle(profile, grant.as_ref(), self.environment);
         }
         if facts.error.is_none() && !facts.is_usable() {
             facts.error = self.remembered_error(&facts, profile);
@@ -323,13 +324,13 @@ impl Session<'_> {
 }
 
 /// Returns why a fetch would fail before it asks anybody, as far as that shows without reading a secret.
-pub(super) fn obstacle(profile: &Profile, grant: &dyn Grant) -> Option<Error> {
+pub(super) fn obstacle(profile: &Profile, grant: &dyn Grant, environment: &Environment) -> Option<Error> {
     // A call that fetches checks this first.
     let directories = profile.settings.file.as_deref().map_or(Ok(()), trust::check_directories);
     if let Err(error) = directories {
         return Some(error);
     }
-    grant.renewed_file().and_then(missing).map(|error| error.context(profile)).or_else(|| {
+    let file = grant.renewed_file().and_then(missing).map(|error| error.context(profile)).or_else(|| {
         let paths = grant.identity().files().iter().map(|file| file.path.as_path());
         let mut paths = paths.chain(grant.renewed_file());
         // The program that writes such a token has not finished.
@@ -339,7 +340,19 @@ pub(super) fn obstacle(profile: &Profile, grant: &dyn Grant) -> Option<Error> {
             Ok(()) if is_empty(path) => Some(Error::profile(format!("{}: is empty", path.display()))),
             checked => checked.err(),
         })
-    })
+    });
+    file.or_else(|| unusable_variable(profile, environment))
+}
+
+/// Returns what is wrong with the proxy or the certificates that the requests of a fetch would use.
+fn unusable_variable(profile: &Profile, environment: &Environment) -> Option<Error> {
+    let http = Http::new(environment, profile.ca_file.as_deref());
+    let urls = profile.asked_urls();
+    let has_own_roots =
+        profile.ca_file.is_some() || [SSL_CERT_FILE, SSL_CERT_DIR].iter().any(|name| environment.get(name).is_some());
+    let is_https = || urls.iter().any(|url| url.starts_with("https://"));
+    let proxy = urls.iter().find_map(|url| http.proxy_for(url).err());
+    proxy.or_else(|| if has_own_roots && is_https() { http.check_roots().err() } else { None })
 }
 
 /// Returns an error if a file that a fetch needs is missing.

@@ -35,7 +35,7 @@ impl Session<'_> {
             Ok(opened) => opened,
             Err(error) => return NextCall::Refuse(error.reason()),
         };
-        let fetch = || match obstacle(profile, grant.as_ref()) {
+        let fetch = || match obstacle(profile, grant.as_ref(), self.environment) {
             Some(error) => NextCall::Refuse(error.reason()),
             None => NextCall::Fetch,
         };

@@ -96,7 +96,7 @@ pub const ROWS: &[(&str, Row)] = &[
     ("choose another name", Reason(PART)),
     ("choose from: {}", Reason(LIST)),
     ("choose one: {commands}", Test("each_candidate_is_a_command_that_can_be_run")),
-    ("{first}correct {path} and run `ycred token --profile {name}`, or run `ycred init` again with --force; then `ycred setup`", Test("init_that_gets_no_token_says_how_to_go_on")),
+    ("{first}{next}; then `ycred setup`", Test("init_that_gets_no_token_says_how_to_go_on")),
     ("to use one that `ycred list` shows: ycred setup {place} --profile NAME; to create this one: ycred init {name} --key-file FILE", Test("a_hook_whose_profile_is_gone_is_told_how_to_use_another_one")),
     ("{hint}; the URL is {place}", Reason(PART)),
     ("choose the profile for that account: --profile NAME --force", Reason(FLAG)),

@@ -1,13 +1,14 @@
 //! HTTP and SOCKS proxies.
 
+use std::fs;
 use std::net::TcpListener;
 
 use crate::emulator::faults::Fault;
 use crate::emulator::{Config, Emulator, Tls};
 use crate::expect::{fails_with, fails_with_hint, prints_token, token_on_stdout};
-use crate::harness::Sandbox;
 use crate::harness::machine::in_own_network;
 use crate::harness::waiting::WAIT_LIMIT;
+use crate::harness::{Call, Sandbox};
 use crate::server::Response;
 use crate::stories::tunnel::Tunnel;
 use crate::world::World;
@@ -361,4 +362,50 @@ fn a_url_of_the_profile_that_cannot_be_reached_is_named_with_its_line() {
     world.emulator.fault(Fault::refuse(403));
     let run = world.token(&[]).run().fails();
     assert!(!run.stderr.contains("the URL is"), "{run}");
+}
+
+#[test]
+fn the_verdict_of_status_is_that_of_a_hook_under_each_value_of_the_proxy_variable() {
+    let world = World::new();
+    // The proxies of this profile are ports of loopback on which nothing listens.
+    world.profile("far", "");
+    let text = world.sandbox.path("config/far.toml");
+    let far = fs::read_to_string(&text).expect("a profile").replace(&world.emulator.url(), "https://iam.example");
+    world.sandbox.profile("far", &far);
+    let with = |proxy: &'static str| {
+        move |call: Call| match proxy {
+            "" => call,
+            _ => call.env("HTTPS_PROXY", proxy),
+        }
+    };
+    let proxies = ["http://127.0.0.1:1", "http://127.0.0.1:2"];
+    for proxy in proxies {
+        with(proxy)(world.token(&["-p", "far"])).run().exits(4);
+    }
+    // Each of them has a failure of its own, also when the other one's is newer.
+    for (proxy, other) in [(proxies[0], "127.0.0.1:2"), (proxies[1], "127.0.0.1:1")] {
+        let run = with(proxy)(world.ycred(&["status", "far"])).run().exits(4);
+        let address = proxy.trim_start_matches("http://");
+        let run = run.stdout_has(&format!("nothing listens at the proxy {address}"));
+        assert!(!run.stdout.contains(other) && !run.stdout.contains("\naccount"), "{run}");
+    }
+    // Of others, it is only told.
+    let run = with("http://127.0.0.1:3")(world.ycred(&["status", "far"])).run().exits(0);
+    run.stdout_has("the next call fetches one").stdout_has("with other proxy or certificate variables");
+    // A value that no request can use fails every call.
+    for (name, value, what) in [
+        ("HTTPS_PROXY", "http://127.0.0.1:99999", "HTTPS_PROXY: not a proxy URL"),
+        ("SSL_CERT_FILE", "/nonexistent", "SSL_CERT_FILE: /nonexistent: no such file"),
+    ] {
+        let run = world.ycred(&["status", "far"]).env(name, value).run().exits(3);
+        run.stdout_has("problem   ").stdout_has(what).stdout_has("\nfix ");
+        let run = world.ycred(&["explain", "far"]).env(name, value).run().exits(3);
+        run.stdout_has(&format!("the next call fails: {what}"));
+        world.token(&["-p", "far"]).env(name, value).run().exits(3);
+        // A server on this machine is asked directly.
+        world.ycred(&["status", "default"]).env(name, value).run().exits(0);
+    }
+    // A valid token needs no request.
+    world.get();
+    world.ycred(&["status"]).env("HTTPS_PROXY", "http://127.0.0.1:99999").run().exits(0);
 }

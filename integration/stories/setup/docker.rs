@@ -169,6 +169,36 @@ fn after_docker_has_rewritten_the_file_or_without_a_journal_ours_is_taken_out() 
 }
 
 #[test]
+fn an_entry_that_the_journal_does_not_know_can_be_removed_by_its_host() {
+    let machine = Machine::new();
+    machine.setup(&["docker"]).run().succeeds();
+    let set_up = machine.read(CONFIG);
+    let with_typo = set_up.replacen(
+        "\"cr.yandex\": \"ycred-prod\"",
+        "\"cr.yandx\": \"ycred-prod\",\n\t\t\"cr.yandex\": \"ycred-prod\"",
+        1,
+    );
+    assert_ne!(with_typo, set_up);
+    machine.world.sandbox.file(CONFIG, &with_typo);
+    let run = machine.setup(&[]).run().succeeds();
+    run.stdout_has(
+        "set up: cr.yandex, registry.yandexcloud.net; not working: cr.yandx (profile prod does not list it)",
+    )
+    .stdout_has("; how to fix it: ycred doctor docker\n");
+    let run = machine.world.ycred(&["doctor", "docker"]).run().exits(1);
+    let command = run.stdout.split("remove it: ").nth(1).and_then(|rest| rest.split(';').next()).unwrap_or_default();
+    let words: Vec<&str> = command.split(' ').skip(1).collect();
+    assert_eq!(words, ["unsetup", "docker", "--host", "cr.yandx"], "{run}");
+    let run = machine.world.ycred(&words).run().succeeds();
+    run.stdout_has("cr.yandx: removed ycred");
+    assert_eq!(machine.read(CONFIG), set_up);
+    // The others are in the journal, and the link serves them.
+    machine.world.ycred(&["doctor", "docker"]).run().exits(0);
+    machine.unsetup(&["docker"]).run().succeeds();
+    assert!(!machine.path(CONFIG).exists() && !machine.path("bin/docker-credential-ycred").exists());
+}
+
+#[test]
 fn the_link_is_put_where_docker_finds_it_and_nothing_is_overwritten() {
     let mut machine = Machine::new();
     fs::create_dir_all(machine.path("home/.local/bin")).expect("a directory");

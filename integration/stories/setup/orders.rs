@@ -122,7 +122,10 @@ fn every_order_restores(subject: &Subject<'_>, rounds: usize) {
 fn in_every_order_of_undoing_each_byte_of_dockers_configuration_comes_back() {
     let places = &["one.example", "two.example", "cr.yandex"];
     let (client, file) = ("docker", "home/.docker/config.json");
-    every_order_restores(&Subject { client, file, texts: and_none(&FILES), flag: "--host", places }, 23);
+    // Not one that names ycred already: `unsetup --host` removes such an entry if the journal does not know it.
+    let foreign: Vec<&str> = FILES.into_iter().filter(|text| !text.contains("ycred")).collect();
+    assert_eq!(foreign.len(), FILES.len() - 1);
+    every_order_restores(&Subject { client, file, texts: and_none(&foreign), flag: "--host", places }, 23);
 }
 
 #[test]

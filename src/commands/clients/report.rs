@@ -34,16 +34,29 @@ pub struct ClientRow {
     pub name: &'static str,
     /// The places of its configuration that name ycred.
     pub places: Vec<String>,
+    /// Those of them that get no token, each with the reason.
+    pub faults: Vec<(String, String)>,
     /// The command that sets it up.
     pub command: String,
 }
 
 impl ClientRow {
     fn text(&self) -> String {
-        match self.places.is_empty() {
-            true => format!("{:10} not set up: {}", self.name, self.command),
-            false => format!("{:10} set up: {}", self.name, clean(&self.places.join(", "))),
+        if self.places.is_empty() {
+            return format!("{:10} not set up: {}", self.name, self.command);
         }
+        let is_sound = |place: &&String| !self.faults.iter().any(|(fault, _)| fault == *place);
+        let sound: Vec<&str> = self.places.iter().filter(is_sound).map(String::as_str).collect();
+        let faults: Vec<String> = self.faults.iter().map(|(place, why)| format!("{place} ({why})")).collect();
+        let mut parts = Vec::new();
+        if !sound.is_empty() {
+            parts.push(format!("set up: {}", sound.join(", ")));
+        }
+        if !faults.is_empty() {
+            let how = format!("how to fix it: ycred doctor {}", self.name);
+            parts.push(format!("not working: {}; {how}", faults.join(", ")));
+        }
+        format!("{:10} {}", self.name, clean(&parts.join("; ")))
     }
 }
 
@@ -187,7 +200,11 @@ impl Report {
         let failure = |error: &Error| json!({ "message": error.reason(), "hint": error.hint_text(), "exit_code": error.kind.exit_code() });
         let client = |client: &ClientRow| {
             let places: Vec<String> = client.places.iter().map(|place| clean(place)).collect();
-            json!({ "name": client.name, "set_up": !places.is_empty(), "places": places, "command": client.command })
+            let fault = |(place, why): &(String, String)| json!({ "place": clean(place), "reason": why });
+            let faults: Vec<_> = client.faults.iter().map(fault).collect();
+            json!({
+                "name": client.name, "set_up": !places.is_empty(), "places": places, "faults": faults, "command": client.command,
+            })
         };
         let clients: Vec<_> = self.clients.iter().map(client).collect();
         let failures: Vec<_> = self.failures.iter().map(failure).collect();

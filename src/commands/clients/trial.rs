@@ -205,6 +205,17 @@ pub fn profile(named: Option<&str>, setup: &str, session: &Session<'_>) -> Resul
     }
 }
 
+/// Returns what to do about a host in a client's configuration that the profile does not list. It may be misspelt there.
+pub fn foreign_host(client: &str, host: &str, profile: &Profile, session: &Session<'_>) -> String {
+    let ycred = ycred_command(session);
+    let edit = profile.settings.edit_for_host(host);
+    format!(
+        "if the entry is wrong or misspelt, remove it: {ycred} unsetup {client} --host {}; if it is right and you trust the host \
+         with your IAM token, {edit}",
+        shell::word(host)
+    )
+}
+
 /// After this time, a check makes no more calls, so that its findings are reported within [`CLIENT_LIMIT`].
 const CALLS_LIMIT: Duration = Duration::from_secs(18);
 

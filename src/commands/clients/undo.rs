@@ -70,10 +70,14 @@ pub fn unsetup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
             entries.push(entry.clone());
         }
     }
-    let mut report = match entries.is_empty() && journal.damaged(Some(call.client.name)).next().is_none() {
+    let is_link = |entry: &JournalEntry| matches!(entry.what, What::Link { .. });
+    // The flags may select a place that somebody else has written, beside those that the journal knows.
+    let is_unknown = entries.is_empty() || entries.iter().all(is_link) && call.is_partial() && !call.client.is_pasted;
+    let mut report = match is_unknown && journal.damaged(Some(call.client.name)).next().is_none() {
         true => (call.client.undo_without_journal)(call, session)?,
-        false => undo_entries(&entries, |_| Some(call), session),
+        false => Report::default(),
     };
+    report.add(undo_entries(&entries, |_| Some(call), session));
     report.failures.extend(journal.damaged(Some(call.client.name)).cloned());
     name_left_links(&mut report);
     Ok(report)

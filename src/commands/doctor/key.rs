@@ -27,12 +27,11 @@ fn run(examination: &Examination) -> Vec<Finding> {
         findings.push(match missing {
             _ if variables.is_empty() => Finding::skip(format!("source {source} has no key file")),
             None => Finding::ok(format!("the secret is in {}", variables.join(", "))),
-            Some(missing) => Finding::fail(format!(
-                "{profile}: the variable {missing}, which has the secret, is not set"
-            ))
-            .fix(format!(
-                "set {missing} in the environment in which ycred runs, or name another origin in the profile"
-            )),
+            Some(missing) => match profile.open() {
+                Err(error) => Finding::of_error(&error),
+                Ok(_) => Finding::fail(format!("{profile}: the variable {missing} is not set"))
+                    .fix(format!("export {missing}=VALUE, or use another profile")),
+            },
         });
     }
     let has_no_file = findings.iter().all(|finding| finding.part == "mode");

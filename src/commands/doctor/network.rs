@@ -37,21 +37,39 @@ fn run(examination: &Examination) -> Vec<Finding> {
     match (&connection.error, proxy) {
         // A proxy variable that is wrong has an error of its own.
         (Some(_), Err(error)) => vec![Finding::of_error(&error).part("proxy")],
-        (Some(error), _) => vec![Finding::of_error(error)],
-        (None, Ok(Some(proxy))) => vec![Finding::ok(format!("{server} answers through the proxy {proxy}"))],
-        (None, _) => vec![direct(&server)],
+        (Some(error), _) => vec![Finding::of_error(&profile.with_place_of_url(error.clone()))],
+        (None, Ok(Some(proxy))) => {
+            vec![Finding::ok(format!("{server} answers through the proxy {proxy}; {}", origin(profile)))]
+        }
+        (None, _) => vec![direct(&server, &origin(profile))],
     }
 }
 
+/// Returns where the URL of the first server is set, for people.
+fn origin(profile: &Profile) -> String {
+    let keys: &[&str] = match profile.source.name {
+        "metadata" => &["metadata-addr"],
+        "login" | "workload" => &["auth-url"],
+        _ => &["iam-url", "endpoint"],
+    };
+    let settings = &profile.settings;
+    let set = keys.iter().find_map(|key| settings.place_in_words(key));
+    let usual = || {
+        let by_source = |key: &&str| (profile.source.default_of)(settings, profile.name.is_some(), key);
+        keys.iter().find_map(by_source).and_then(|(_, variable)| variable).map(|variable| format!("in {variable}"))
+    };
+    set.or_else(usual).map_or_else(|| "the URL is the default".to_owned(), |place| format!("the URL is set by {place}"))
+}
+
 /// Reports a direct connection, and how the server's name was found.
-fn direct(url: &str) -> Finding {
+fn direct(url: &str, origin: &str) -> Finding {
     let host = url.split_once("://").and_then(|(_, rest)| Host::parse(rest.split('/').next().unwrap_or_default()));
-    let Some(host) = host else { return Finding::ok(format!("{url} answers")) };
+    let Some(host) = host else { return Finding::ok(format!("{url} answers; {origin}")) };
     match (host.name.as_str(), host.port.unwrap_or(443)).to_socket_addrs() {
         Ok(addresses) => {
             let count = addresses.count();
             let plural = if count == 1 { "" } else { "es" };
-            Finding::ok(format!("{url} answers (directly, {count} address{plural})"))
+            Finding::ok(format!("{url} answers (directly, {count} address{plural}); {origin}"))
         }
         // ycred asks getent then, which uses the C library of the system.
         Err(_) => {

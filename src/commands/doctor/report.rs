@@ -62,23 +62,21 @@ impl DoctorReport {
         let mut failures: Vec<&Row> = Vec::new();
         for row in &self.rows {
             let tag = format!("[{}]", row.verdict.name());
-            let cause = Cause::of(row);
-            let first = cause.and_then(|cause| {
-                let same = failures.iter().find(|first| Cause::of(first).is_some_and(|other| other.is_same(&cause)));
-                Some((*same?, cause.start))
-            });
+            let first = same_failure(row, &failures);
             let what = match first {
                 Some((first, start)) => format!("{}as above ({})", &row.what[..start], first.id),
                 None => row.what.clone(),
             };
-            if first.is_none() && cause.is_some() {
+            if first.is_none() && row.verdict == Verdict::Fail {
                 failures.push(row);
             }
             let _ = writeln!(text, "{tag:6} {:width$} {what}", row.id);
             if let Some(fix) =
                 row.fix.as_ref().filter(|fix| first.is_none_or(|(first, _)| first.fix.as_ref() != Some(*fix)))
             {
-                let _ = writeln!(text, "{:6} {:width$} fix: {fix}", "", "");
+                // What is skipped is not broken.
+                let label = if row.verdict == Verdict::Skip { "to use it" } else { "fix" };
+                let _ = writeln!(text, "{:6} {:width$} {label}: {fix}", "", "");
             }
         }
         text.push_str(&self.summary());
@@ -121,6 +119,22 @@ pub fn unusable_json(error: &Error) -> serde_json::Value {
         "version": 1, "ycred": env!("CARGO_PKG_VERSION"), "os": system_name(), "checks": [],
         "ok": 0, "warnings": 0, "failures": 0,
         "error": { "message": error.reason(), "hint": error.hint_text(), "exit_code": error.kind.exit_code() },
+    })
+}
+
+/// Returns the earlier failure with the same cause as this one, and where the cause begins in the text.
+fn same_failure<'a>(row: &Row, earlier: &[&'a Row]) -> Option<(&'a Row, usize)> {
+    if row.verdict != Verdict::Fail {
+        return None;
+    }
+    let cause = Cause::of(row);
+    earlier.iter().find_map(|first| {
+        let by_server = cause.filter(|cause| Cause::of(first).is_some_and(|other| other.is_same(cause)));
+        let by_text = || {
+            let start = row.what.strip_suffix(first.what.as_str()).map(str::len)?;
+            (start == 0 || row.what[..start].ends_with(": ")).then_some(start)
+        };
+        Some((*first, by_server.map(|cause| cause.start).or_else(by_text)?))
     })
 }
 

@@ -2,6 +2,7 @@
 
 use crate::base::environment::YCRED_PROFILE;
 use crate::base::supplied_token::{SuppliedToken, TOKEN_VARIABLES};
+use crate::profile::find::FoundProfile;
 use crate::profile::{Profile, ProfileRef, SelectedBy, find};
 use crate::session::Session;
 use crate::sources;
@@ -71,7 +72,8 @@ pub fn candidates(reference: &ProfileRef, profile: Option<&Profile>, session: &S
         places.push((variable.to_owned(), is_set(variable), is_used));
     }
     let is_only = selected_by == Some(&SelectedBy::Only);
-    places.push(("the only profile".to_owned(), is_only, is_only));
+    let has_only = matches!(find::only(session.places), Ok(FoundProfile::Only { .. }));
+    places.push(("the only profile".to_owned(), is_only || has_only, is_only));
     let is_expired = |what: &str| {
         let variable = TOKEN_VARIABLES.into_iter().find(|variable| *variable == what);
         let supplied = variable.and_then(|variable| SuppliedToken::in_variable(environment, variable));

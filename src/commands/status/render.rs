@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 
 use crate::base::clock::{Timestamp, human};
 use crate::base::error::{Error, Kind, clean};
+use crate::base::shell;
+use crate::base::supplied_token::TOKEN_VARIABLES;
 use crate::cache::freshness::{FetchReason, TokenState};
 use crate::commands::clients::client::Use;
 use crate::commands::status::row::{ClientsOfProfile, Row, WiredClient};
@@ -22,15 +24,23 @@ pub fn text(row: &Row, clients: &[WiredClient], session: &Session<'_>) -> String
     };
     line("profile", profile_line(row));
     let facts = &row.facts;
+    // A verification that failed has a line of its own.
+    let is_verified_as = |reason: &str| {
+        let failed = row.verification.as_ref().and_then(|verification| verification.as_ref().err());
+        failed.is_some_and(|error| error.reason().contains(reason))
+    };
     if let Some(profile) = &row.profile {
-        line("account", facts.account.as_ref().map_or_else(|| "unknown".to_owned(), ToString::to_string));
+        if let Some(account) = account_line(profile, facts) {
+            line("account", account);
+        }
         line("source", source_line(profile));
         line(
             "token",
             facts.token.as_ref().map_or_else(|| no_token(profile, facts, now), |token| token_line(token, now)),
         );
         for (session_name, expires, left) in &row.keys {
-            line("key", format!("aws \"{session_name}\": {} left (until {expires})", human(*left)));
+            let what = format!("access key for Object Storage, session \"{session_name}\"");
+            line("key", format!("{what}: {} left (until {expires})", human(*left)));
         }
         if let Some(login) = &facts.login {
             line("login", login_line(login, now));
@@ -41,8 +51,9 @@ pub fn text(row: &Row, clients: &[WiredClient], session: &Session<'_>) -> String
             line("last", format!("{what} {ended}, took {}.{:02}s", took / 1000, took % 1000 / 10));
         }
         if let Some(failure) = &facts.failure {
+            let is_problem = facts.error.as_ref().is_some_and(|error| error.reason() == failure.message);
             // If it is the problem, that line says it.
-            if facts.error.as_ref().is_none_or(|error| error.reason() != failure.message) {
+            if !is_problem && !is_verified_as(&failure.message) {
                 let ago = human(now.since(failure.at).max(0));
                 let variables = match failure.is_of_other_variables {
                     true => ", with other proxy or certificate variables than those set now",
@@ -51,8 +62,8 @@ pub fn text(row: &Row, clients: &[WiredClient], session: &Session<'_>) -> String
                 line("failure", format!("{} ({ago} ago{variables})", failure.message));
             }
             // An error of the profile has a line of its own. Advice about variables that are not set now would mislead.
-            if let Some(hint) = failure.hint.clone().filter(|_| facts.error.is_none() && !failure.is_of_other_variables)
-            {
+            let is_said = facts.error.is_some() || is_verified_as(&failure.message);
+            if let Some(hint) = failure.hint.clone().filter(|_| !is_said && !failure.is_of_other_variables) {
                 line("fix", hint);
             }
         }
@@ -68,7 +79,7 @@ pub fn text(row: &Row, clients: &[WiredClient], session: &Session<'_>) -> String
         }
         None => {}
     }
-    if let Some(error) = &facts.error {
+    if let Some(error) = facts.error.as_ref().filter(|error| !is_verified_as(&error.reason())) {
         line("problem", error.reason());
         if let Some(hint) = error.hint_text() {
             line("fix", hint);
@@ -239,7 +250,27 @@ fn profile_line(row: &Row) -> String {
     format!("{}{why}{}", profile.name.clone().unwrap_or_default(), alias.unwrap_or_default())
 }
 
+/// Returns whose token it is. `None` if that is unknown, and a failure below says more.
+fn account_line(profile: &Profile, facts: &Facts) -> Option<String> {
+    match &facts.account {
+        Some(account) => Some(account.to_string()),
+        None if facts.error.is_some() || facts.failure.is_some() => None,
+        None if profile.source.is_passed_through && profile.impersonate.is_empty() => {
+            Some("unknown, because the token is passed through unread".to_owned())
+        }
+        None if facts.token.is_none() => Some("unknown until a token is fetched".to_owned()),
+        None => Some("unknown".to_owned()),
+    }
+}
+
 fn source_line(profile: &Profile) -> String {
+    // Nobody has chosen a source for a token that is supplied in a variable.
+    if profile.source.is_passed_through
+        && profile.impersonate.is_empty()
+        && let Some(variable) = profile.settings.values_of("-env").find(|name| TOKEN_VARIABLES.contains(name))
+    {
+        return format!("the token in the variable {variable}");
+    }
     let impersonated = match profile.impersonate.as_slice() {
         [] => String::new(),
         accounts => format!(", impersonating {}", accounts.join(", ")),
@@ -271,7 +302,7 @@ fn token_line(token: &TokenFacts, now: Timestamp) -> String {
     let until = format!("{left} left (until {expires}{assumed}{for_clients})");
     let renewal = token.renewal_at.map(|at| format!(", due for renewal at {at}")).unwrap_or_default();
     let supplied = match token.place {
-        TokenPlace::Variable(variable) => format!(", supplied by `ycred exec` in {variable}"),
+        TokenPlace::Variable(variable) => format!(", supplied in {variable} by `ycred exec` or `ycred env`"),
         TokenPlace::Record | TokenPlace::Login => String::new(),
     };
     match token.state {
@@ -313,13 +344,20 @@ fn login_line(login: &LoginFacts, now: Timestamp) -> String {
 fn clients_line(clients: &ClientsOfProfile) -> String {
     let mut parts: Vec<String> =
         clients.own.iter().map(|(client, labels)| format!("{client}: {}", labels.join(", "))).collect();
-    match (parts.is_empty(), clients.other_profiles) {
-        (true, 0) => return "none: `ycred setup` lists them".to_owned(),
-        (true, _) => parts.push("none of this profile".to_owned()),
+    match (parts.is_empty(), clients.other_profiles.is_empty()) {
+        (true, true) => return "none uses ycred yet; to see what can: ycred setup".to_owned(),
+        (true, false) => parts.push("none uses this profile".to_owned()),
         (false, _) => {}
     }
-    if clients.other_profiles > 0 {
-        parts.push(format!("other profiles: {}", clients.other_profiles));
+    match clients.other_profiles.as_slice() {
+        [] => {}
+        [None] => parts.push("others use a profile that does not exist: ycred setup".to_owned()),
+        [Some(other)] => parts.push(format!("others use the profile {other}: ycred status {}", shell::word(other))),
+        several => {
+            let names: Vec<&str> =
+                several.iter().map(|name| name.as_deref().unwrap_or("one that does not exist")).collect();
+            parts.push(format!("others use the profiles {}: ycred status --all", names.join(", ")));
+        }
     }
     parts.join("; ")
 }

@@ -1,6 +1,7 @@
 //! What `status` shows of one profile.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use crate::base::clock::Timestamp;
 use crate::base::environment::YCRED_PROFILE;
@@ -38,8 +39,8 @@ pub struct WiredClient {
 pub struct ClientsOfProfile {
     /// Each client that uses the profile, and the places in its configuration that do.
     pub own: Vec<(&'static str, Vec<String>)>,
-    /// The number of other profiles that clients use.
-    pub other_profiles: usize,
+    /// The other profiles that clients use. `None` stands for those that do not exist: what is in place of one may be a secret.
+    pub other_profiles: Vec<Option<String>>,
 }
 
 impl ClientsOfProfile {
@@ -59,9 +60,12 @@ impl ClientsOfProfile {
             (client.name, own.map(Use::description).collect::<Vec<_>>())
         };
         let own = clients.iter().map(of_client).filter(|(_, places)| !places.is_empty()).collect();
-        let others: BTreeSet<_> =
-            clients.iter().flat_map(|client| &client.uses).map(profile_of).filter(|profile| *profile != this).collect();
-        Self { own, other_profiles: others.len() }
+        let names = find::names(session.places);
+        let existing =
+            |name: &String| names.contains(name) || Path::new(name).is_absolute() && Path::new(name).is_file();
+        let others = clients.iter().flat_map(|client| &client.uses).map(profile_of).filter(|profile| *profile != this);
+        let others: BTreeSet<_> = others.map(|profile| profile.filter(existing)).collect();
+        Self { own, other_profiles: others.into_iter().collect() }
     }
 }
 

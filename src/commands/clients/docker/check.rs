@@ -93,7 +93,7 @@ fn ok(hosts: &[String], entries: &[(String, String)]) -> Finding {
     // A helper has no path in docker's configuration, so nothing can be changed there.
     let note = match is_hidden {
         true => {
-            "; nothing to do, unless a docker started from a desktop does not find the helper: it may not read your shell's PATH"
+            ". Nothing needs to be done. If a pull fails in a program started from the desktop, such as an IDE, start that program from a terminal: then it finds the helper"
         }
         false => "",
     };
@@ -136,8 +136,8 @@ fn helpers(root: &TreeNode) -> Vec<(String, String)> {
     entries.filter_map(|(host, helper)| Some((host.as_text()?.to_owned(), helper.as_text()?.to_owned()))).collect()
 }
 
-/// What clients do without a helper. They print no message.
-const ANONYMOUS: &str = "docker, podman and skopeo ask the registry without credentials";
+/// What clients do without a helper. None of them says that it is missing.
+const WITHOUT_HELPER: &str = "docker asks the registry without credentials, and podman and skopeo stop with an error";
 
 /// Returns the directory outside PATH that has the helper: that of ycred, or that of the user's own programs.
 fn directory_elsewhere(name: &str, session: &Session<'_>) -> Option<PathBuf> {
@@ -167,7 +167,7 @@ impl Entry<'_> {
         let Some(program) = find(&name, session) else {
             if let Some(directory) = directory_elsewhere(&name, session) {
                 let what = format!(
-                    "{}: the helper {name} is in {}, which is not in PATH, so {ANONYMOUS}",
+                    "{}: the helper {name} is in {}, which is not in PATH, so {WITHOUT_HELPER}",
                     self.host,
                     directory.display()
                 );
@@ -177,7 +177,7 @@ impl Entry<'_> {
                 Some(ycred) => link(&name, &ycred, session),
                 None => self.command(named, session),
             };
-            let what = format!("{}: the helper {name} is not in PATH, so {ANONYMOUS}", self.host);
+            let what = format!("{}: the helper {name} is not in PATH, so {WITHOUT_HELPER}", self.host);
             return Some(Finding::fail(what).part("helper").fix(fix));
         };
         if !program::is_program(&program) {
@@ -202,7 +202,7 @@ impl Entry<'_> {
         };
         if !Host::parse(self.host).is_some_and(|host| profile.hosts.covers(&host)) {
             let what = format!("{}: {profile} does not list this registry, so ycred does not answer for it", self.host);
-            let fix = profile.settings.edit_for_host(self.host);
+            let fix = trial::foreign_host("docker", self.host, &profile, session);
             return Some(Finding::fail(what).part("hosts").fix(fix));
         }
         let trial = Trial {

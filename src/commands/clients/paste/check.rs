@@ -77,7 +77,12 @@ impl PastedCommand {
         {
             let bare = Host { scheme: None, ..host.clone() }.to_string();
             let what = format!("{profile} does not list {bare}, so ycred does not answer for it");
-            return Some(Finding::fail(what).part("hosts").fix(profile.settings.edit_for_host(&bare)));
+            let edit = profile.settings.edit_for_host(&bare);
+            let fix = format!(
+                "if the entry is wrong or misspelt, correct or remove it; if it is right and you trust the host with your IAM \
+                 token, {edit}"
+            );
+            return Some(Finding::fail(what).part("hosts").fix(fix));
         }
         let trial = Trial { program: path, ..trial(&profile)? };
         match trial::answer(&trial, examination, session, read)? {
