@@ -505,7 +505,7 @@ fn the_list_names_profiles_that_get_no_token_here() {
         |name: &str| run.stdout.lines().find(|line| line[2..].starts_with(&format!("{name} "))).unwrap_or_default();
     assert!(row("default").contains(" authorized-key "), "{run}");
     assert!(row("stage").contains(" unusable here ") && row("ci").contains(" unusable here "), "{run}");
-    run.clone().stdout_has("stage: /nonexistent/key.json: no such file; how to fix it: ycred status stage\n");
+    run.clone().stdout_has("stage: /nonexistent/key.json: no such file; details: ycred status stage\n");
     world.ycred(&["status", "stage"]).run().exits(3).stdout_has("fix       restore the file, or correct ");
     let run = world.ycred(&["list"]).env("CI_TOKEN", "t1.variable.x").run().exits(0);
     assert!(!run.stdout.contains("ci: "), "{run}");

@@ -62,7 +62,7 @@ fn run(_: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
             }
             Ok(profile) => match unusable(&profile, session) {
                 Some(why) => {
-                    let _ = writeln!(errors, "{name}: {why}; how to fix it: ycred status {name}");
+                    let _ = writeln!(errors, "{name}: {why}; details: ycred status {name}");
                     "unusable here".to_owned()
                 }
                 None => profile.source.name.to_owned(),

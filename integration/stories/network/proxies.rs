@@ -389,7 +389,7 @@ fn the_verdict_of_status_is_that_of_a_hook_under_each_value_of_the_proxy_variabl
         let run = run.stdout_has(&format!("nothing listens at the proxy {address}"));
         assert!(!run.stdout.contains(other) && !run.stdout.contains("\naccount"), "{run}");
     }
-    // Of others, it is only told.
+    // For a third value, it is only mentioned.
     let run = with("http://127.0.0.1:3")(world.ycred(&["status", "far"])).run().exits(0);
     run.stdout_has("the next call fetches one").stdout_has("with other proxy or certificate variables");
     // A value that no request can use fails every call.
