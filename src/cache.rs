@@ -57,7 +57,8 @@ use crate::cache::sharing_group::{LockName, SharingGroup};
 use crate::cache::watched_files::Snapshot;
 use crate::disk::store::{FileState, Lock, LockGuard, LockHolder, NameList};
 use crate::disk::sweep::Removal;
-use crate::disk::{store, sweep};
+use crate::disk::turn::{Turn, TurnBusy, TurnPatience};
+use crate::disk::{store, sweep, turn};
 
 /// The directory of this record format. Each format version has its own, so old and new binaries can alternate.
 const VERSION: &str = "v1";
@@ -68,11 +69,12 @@ const AUXILIARY_LIFETIME: i64 = 24 * 3_600_000;
 /// How many identities `logout --all` deletes before it lets other processes replace a record.
 const DELETED_AT_ONCE: usize = 32;
 
-/// How long to wait for other processes that are replacing records. Each takes less than a millisecond, but hundreds of them
-/// may do so at the same moment.
-const DIRECTORY_LOCK_MAX: Duration = Duration::from_millis(1500);
-/// The same where it matters less whether the record is replaced.
-const SHORT_DIRECTORY_LOCK_MAX: Duration = Duration::from_millis(250);
+/// How long to wait for other processes that are replacing records, where it matters less whether the record is replaced.
+const SHORT_PATIENCE: TurnPatience =
+    TurnPatience { in_all: Duration::from_millis(400), with_one: Duration::from_millis(100) };
+
+/// How often to begin again if another process has taken the turn away, because this one was slow.
+const TURNS_MAX: u32 = 2;
 
 /// The directory of all records, or the reason why there is no such directory.
 pub struct Cache {
@@ -92,7 +94,8 @@ impl Cache {
 
     /// Returns the cache entry of an identity.
     pub fn entry<'a>(&'a self, identity: &'a Identity) -> Entry<'a> {
-        Entry { slot: self.slot(identity.name()), settings: identity.settings(), files: identity.files() }
+        let slot = self.slot(identity.name());
+        Entry { slot, settings: identity.settings(), files: identity.files(), inner: Vec::new() }
     }
 
     fn slot(&self, name: String) -> Slot<'_> {
@@ -121,7 +124,11 @@ impl Cache {
         let owned = store::refuse_foreign_directory(directory);
         let is_owned = owned.is_ok();
         let mark = || {
-            let _guard = is_owned.then(|| patience.lock_directory(directory, clock));
+            let guard = is_owned.then(|| patience.wait_for_turn(directory, clock)).flatten();
+            if guard.is_some() {
+                // Files of killed processes may hold tokens too.
+                turn::remove_files(directory);
+            }
             if is_owned { mark_logout(directory) } else { Ok(()) }
         };
         // Before the names are listed, because a fetch that is under way may store its token afterwards.
@@ -143,10 +150,10 @@ impl Cache {
                 deleted.left = count - index;
                 break;
             }
-            // Locks the directory for some identities at a time, because other processes wait for it.
+            // Takes the turn for some identities at a time, because other processes wait for theirs.
             if index % DELETED_AT_ONCE == 0 {
                 drop(guard.take());
-                guard = match store::try_lock_directory(directory) {
+                guard = match turn::try_turn(directory) {
                     Lock::Held(guard) => Some(guard),
                     Lock::Busy | Lock::Impossible(_) => None,
                 };
@@ -206,8 +213,8 @@ fn names_in_time(directory: &Path, deadline: &Deadline, clock: &dyn Clock) -> io
     Ok(next.is_none().then_some(names))
 }
 
-/// Keeps the fetches that are under way from storing their results. The directory should be locked: without that, a process
-/// that is storing a token notices only afterwards.
+/// Keeps the fetches that are under way from storing their results. It should be this process's turn: otherwise a process that
+/// is storing a token notices only afterwards.
 fn mark_logout(directory: &Path) -> io::Result<()> {
     match LastLogout::replace(directory) {
         // Nor can a fetch store anything.
@@ -220,38 +227,34 @@ fn is_read_only(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem)
 }
 
-/// Takes the lock of all records for the moment between reading a record and replacing it. Each sharing group has
-/// another lock, so two leaders would otherwise overwrite each other's results. `None` if the file system does not support
-/// such locks.
-///
-/// # Errors
-/// Another process has held it for too long, probably because it is stopped.
-fn lock_directory(directory: &Path, max: Duration, clock: &dyn Clock) -> Result<Option<LockGuard>, DirectoryBusy> {
-    let deadline = Deadline::after(clock, max);
-    match store::wait_for_lock(&deadline, clock, || store::try_lock_directory(directory)) {
-        Lock::Held(guard) => Ok(Some(guard)),
-        Lock::Impossible(_) => Ok(None),
-        Lock::Busy => Err(DirectoryBusy),
-    }
-}
-
-/// See [`lock_directory`].
-struct DirectoryBusy;
-
-/// How long a logout waits for the lock of the directory. Once it has waited in vain, it waits no longer for any other
-/// record, because the holder is probably stopped.
+/// How long a logout waits for its turn. Once it has waited in vain, it waits no longer for any other record: the process whose
+/// turn it is has stopped, and cannot be deprived of it.
 #[derive(Default)]
 pub struct LogoutPatience {
     is_lost: Cell<bool>,
 }
 
 impl LogoutPatience {
-    fn lock_directory(&self, directory: &Path, clock: &dyn Clock) -> Option<LockGuard> {
-        let max = if self.is_lost.get() { Duration::ZERO } else { SHORT_DIRECTORY_LOCK_MAX };
-        lock_directory(directory, max, clock).unwrap_or_else(|DirectoryBusy| {
-            self.is_lost.set(true);
-            None
-        })
+    fn current(&self) -> TurnPatience {
+        let in_all = if self.is_lost.get() { Duration::ZERO } else { SHORT_PATIENCE.in_all };
+        TurnPatience { in_all, ..SHORT_PATIENCE }
+    }
+
+    /// For a logout that replaces no record.
+    fn wait_for_turn(&self, directory: &Path, clock: &dyn Clock) -> Option<LockGuard> {
+        match turn::wait_for_turn(directory, self.current(), clock) {
+            Lock::Held(guard) => Some(guard),
+            Lock::Impossible(_) => None,
+            Lock::Busy => {
+                self.is_lost.set(true);
+                None
+            }
+        }
+    }
+
+    fn turn(&self, directory: &Path, clock: &dyn Clock) -> Option<Turn> {
+        let turn = Turn::wait(directory, self.current(), clock);
+        turn.inspect_err(|TurnBusy| self.is_lost.set(true)).ok().filter(Turn::is_exclusive)
     }
 }
 
@@ -381,9 +384,10 @@ impl Slot<'_> {
         if is_recent(&path) {
             return Lock::Busy;
         }
-        // Held from taking the lock to writing the holder, so that no process sees the one without the other.
-        let _guard = match self.directory().map(store::try_lock_directory) {
-            // Its holder may be stopped too.
+        // From taking the lock to writing the holder, so that no process sees the one without the other.
+        let wait = |directory| turn::wait_for_turn(directory, successor.turn, clock);
+        let _turn = match self.directory().map(wait) {
+            // The process whose turn it is may be stopped too.
             Ok(Lock::Busy) if !successor.has_waited_long => return Lock::Busy,
             Ok(Lock::Held(guard)) => Some(guard),
             Ok(Lock::Busy | Lock::Impossible(_)) | Err(_) => None,
@@ -402,9 +406,14 @@ impl Slot<'_> {
         }
     }
 
-    /// See [`lock_directory`].
-    fn lock_directory(&self, max: Duration, clock: &dyn Clock) -> Result<Option<LockGuard>, DirectoryBusy> {
-        self.directory().map_or(Ok(None), |directory| lock_directory(directory, max, clock))
+    /// Waits for the turn to replace the record. Each sharing group has another lock, so two leaders would otherwise overwrite
+    /// each other's results.
+    ///
+    /// # Errors
+    /// It was the turn of other processes until the end of the time, or there is no cache directory.
+    fn turn(&self, patience: TurnPatience, clock: &dyn Clock) -> Result<Turn, TurnBusy> {
+        let directory = self.directory.as_deref().map_err(|_| TurnBusy)?;
+        Turn::wait(directory, patience, clock)
     }
 
     /// Returns the mark of the last logout.
@@ -428,7 +437,8 @@ impl Slot<'_> {
 
     fn try_locks(&self, names: &[String]) -> io::Result<Vec<Lock>> {
         let directory = self.directory()?;
-        Ok(names.iter().map(|name| store::try_lock(&directory.join(name))).collect())
+        // Some may have been removed meanwhile.
+        Ok(names.iter().map(|name| store::try_lock_existing(&directory.join(name))).collect())
     }
 
     /// Deletes the token, and returns its expiry.
@@ -444,8 +454,8 @@ impl Slot<'_> {
         if !directory.is_dir() {
             return Ok(RemovedToken::Nothing);
         }
-        let guard = patience.lock_directory(directory, clock);
-        if guard.is_none() && store::refuse_foreign_directory(directory).is_ok() {
+        let mut turn = patience.turn(directory, clock);
+        if turn.is_none() && store::refuse_foreign_directory(directory).is_ok() {
             // First of all: another process may be about to replace the record. It looks at the mark afterwards.
             mark_logout(directory)?;
         }
@@ -461,7 +471,15 @@ impl Slot<'_> {
         let record = content.as_ref().and_then(|content| serde_json::from_slice::<Record>(content).ok());
         let token = record.as_ref().and_then(|record| record.token.clone());
         let empty_record = Record::logged_out(record.map(|record| record.settings).unwrap_or_default(), clock.now());
-        match (store::replace(&path, &serde_json::to_vec(&empty_record)?, false), content) {
+        let empty_record = serde_json::to_vec(&empty_record)?;
+        let replaced = match turn.as_mut().map(|turn| turn.replace(&path, &empty_record)) {
+            Some(Ok(true)) => Ok(()),
+            Some(Err(error)) => Err(error),
+            // Another process has taken the turn away, and may be about to replace the record.
+            Some(Ok(false)) => mark_logout(directory).and_then(|()| store::replace(&path, &empty_record, false)),
+            None => store::replace(&path, &empty_record, false),
+        };
+        match (replaced, content) {
             (Ok(()), _) => {}
             // On a full disk, the file can only be removed.
             (Err(_), Some(_)) => {
@@ -483,11 +501,18 @@ fn sweep_directory(directory: &Path, clock: &dyn Clock) {
     // would end that, so a sweep marks a logout first. Once is enough, because all these logouts were at least an hour ago.
     let is_marked = OnceCell::new();
     let mark = || *is_marked.get_or_init(|| mark_logout(directory).is_ok());
-    sweep::sweep(directory, clock, |content, age| match serde_json::from_slice::<Record>(content) {
-        Ok(record) => record.is_dead(now) && (!(record.logged_out || record.logout.is_some()) || mark()),
+    let parse = |content: &[u8]| serde_json::from_slice::<Record>(content);
+    let is_dead = |content: &[u8], age| match parse(content) {
+        Ok(record) => record.is_dead(now),
         // Damaged, or not a token: the address of an installation's IAM is valid for a day.
         Err(_) => age > AUXILIARY_LIFETIME,
-    });
+    };
+    // Only in this process's turn, because a process that has just stored a record would take the mark for that of a logout.
+    let before_removal = |content: &[u8]| match parse(content) {
+        Ok(record) if record.logged_out || record.logout.is_some() => mark(),
+        _ => true,
+    };
+    sweep::sweep(directory, clock, is_dead, before_removal);
 }
 
 /// `.lock`, or `.3f1c….lock` for a group with variables of its own, or `.way-9a7b….lock` for some processes of a group.
@@ -500,9 +525,25 @@ pub struct Entry<'a> {
     pub slot: Slot<'a>,
     settings: String,
     files: &'a [WatchedFile],
+    /// The records of the tokens that a fetch exchanges, if it exchanges one.
+    inner: Vec<Slot<'a>>,
 }
 
-impl Entry<'_> {
+impl<'a> Entry<'a> {
+    /// Returns this entry, whose fetch exchanges a token of `inner`. A logout from that one then concerns this one too: the
+    /// logout may not know of it, if it has no record yet.
+    #[must_use]
+    pub fn exchanging(mut self, inner: Entry<'a>) -> Self {
+        self.inner.push(inner.slot);
+        self
+    }
+
+    /// Returns the ids of the last logouts from the tokens that a fetch exchanges.
+    fn inner_logouts(&self) -> Vec<Option<String>> {
+        let logout = |slot: &Slot<'_>| serde_json::from_slice::<Record>(&slot.read()?).ok()?.logout;
+        self.inner.iter().map(logout).collect()
+    }
+
     /// Returns the record, if there is one for this identity and the identity's files are unchanged.
     ///
     /// Takes no lock and writes nothing.
@@ -561,54 +602,73 @@ impl Entry<'_> {
     ) -> Result<Record, Box<(Record, io::Error)>> {
         // If a file was replaced during the fetch, even if it was put back, the token may belong to the other content.
         let files = Snapshot::take(self.files, clock);
-        let has_changed = !files.is_ok_and(|after| after.agrees_with(&start.files));
-        let record = |before| attempt.record(&self.settings, &start.files, before, requirements, rules);
-        let Ok(guard) = self.slot.lock_directory(DIRECTORY_LOCK_MAX, clock) else { return Ok(record(before)) };
-        let last_logout = match (self.slot.last_logout(), &start.last_logout) {
-            (Ok(now), Ok(then)) if !has_changed && now == *then => now,
-            (Err(error), _) if !has_changed => return Err(Box::new((record(before), error))),
-            (_, Err(error)) if !has_changed => return Err(Box::new((record(before), error.kind().into()))),
-            _ => return Ok(record(before)),
-        };
-        let current = self.load().ok().flatten();
-        let is_there = current.is_some();
-        let other = current.filter(|current| before.is_none_or(|before| before.attempt != current.attempt));
-        let next = match other {
-            Some(other) if other.is_after_logout_since(before) || !attempt.may_replace(&other) => return Ok(other),
-            Some(other) => record(Some(&other)),
-            // If another process has removed the record since, its token may be one that the user has logged out from.
-            None => record(before.filter(|_| is_there)),
-        };
-        if let Err(error) = self.write_unless_logged_out(&next, &last_logout) {
-            return Err(Box::new((next, error)));
+        let has_changed =
+            !files.is_ok_and(|after| after.agrees_with(&start.files)) || start.files.was_read_differently(self.files);
+        let record =
+            |before: Option<&Record>| attempt.record(&self.settings, &start.files, before, requirements, rules);
+        for _ in 0..TURNS_MAX {
+            let Ok(mut turn) = self.slot.turn(attempt.patience, clock) else { break };
+            let last_logout = match (self.slot.last_logout(), &start.last_logout) {
+                (Ok(now), Ok(then)) if !has_changed && now == *then && self.inner_logouts() == start.inner_logouts => {
+                    now
+                }
+                (Err(error), _) if !has_changed => return Err(Box::new((record(before), error))),
+                (_, Err(error)) if !has_changed => return Err(Box::new((record(before), error.kind().into()))),
+                _ => break,
+            };
+            let current = self.load().ok().flatten();
+            let is_of_other = |current: &Record| before.is_none_or(|before| before.attempt != current.attempt);
+            if let Some(other) = current.as_ref().filter(|current| is_of_other(current))
+                && (other.is_after_logout_since(before) || !attempt.may_replace(other))
+            {
+                return Ok(other.clone());
+            }
+            // Not from `before`: if another process has removed the record since, or the token in it, the user may have logged out
+            // from that token, or a server may have rejected it.
+            let next = record(current.as_ref());
+            match self.write_unless_logged_out(&mut turn, &next, &last_logout) {
+                Ok(true) => {
+                    drop(turn);
+                    if let Ok(directory) = self.slot.directory() {
+                        sweep_directory(directory, clock);
+                    }
+                    return Ok(next);
+                }
+                // The record may be another one by now.
+                Ok(false) => {}
+                Err(error) => return Err(Box::new((next, error))),
+            }
         }
-        drop(guard);
-        if let Ok(directory) = self.slot.directory() {
-            sweep_directory(directory, clock);
-        }
-        Ok(next)
+        Ok(record(before))
     }
 
-    /// Stores the record that a renewal starts from, to which the caller has added the back-off.
+    /// Stores the back-off in the record that a renewal starts from.
     ///
     /// Returns false if another attempt was stored since that record was read, or if it cannot be written.
-    pub fn store_back_off(&self, with_back_off: &Record, clock: &dyn Clock) -> bool {
-        let Ok(_guard) = self.slot.lock_directory(SHORT_DIRECTORY_LOCK_MAX, clock) else { return false };
+    pub fn store_back_off(&self, before: &Record, clock: &dyn Clock) -> bool {
+        let Ok(mut turn) = self.slot.turn(SHORT_PATIENCE, clock) else { return false };
         let Ok(last_logout) = self.slot.last_logout() else { return false };
-        let is_current = self.load().is_ok_and(|current| current.is_some_and(|it| it.attempt == with_back_off.attempt));
-        is_current && self.write_unless_logged_out(with_back_off, &last_logout).is_ok()
+        let current = self.load().ok().flatten().filter(|current| current.attempt == before.attempt);
+        current.filter(|current| current.token.is_some()).is_some_and(|current| {
+            let with_back_off = current.with_back_off(clock.now());
+            self.write_unless_logged_out(&mut turn, &with_back_off, &last_logout).unwrap_or(false)
+        })
     }
 
-    /// Replaces the record. Removes it again if the user has logged out since `last_logout` was read.
-    ///
-    /// Logging out does not wait long for the lock of the directory, because its holder may be stopped. This process may be
-    /// the holder.
-    fn write_unless_logged_out(&self, record: &Record, last_logout: &LastLogout) -> io::Result<()> {
-        self.slot.replace(&Zeroizing::new(serde_json::to_vec(record)?))?;
-        if self.slot.last_logout().is_ok_and(|now| now != *last_logout) {
-            store::remove(&self.slot.path(store::RECORD)?)?;
+    /// Replaces the record. Empties it again if the user has logged out since `last_logout` was read: a logout that does not get
+    /// its turn goes on without it. Returns false, and replaces nothing, if this process has lost its turn.
+    fn write_unless_logged_out(&self, turn: &mut Turn, record: &Record, last_logout: &LastLogout) -> io::Result<bool> {
+        self.slot.prepare()?;
+        let path = self.slot.path(store::RECORD)?;
+        let is_replaced = turn.replace(&path, &Zeroizing::new(serde_json::to_vec(record)?))?;
+        if is_replaced && self.slot.last_logout().is_ok_and(|now| now != *last_logout) {
+            // Not if this process has lost its turn since: the record may be that of the logout by now.
+            let empty_record = Record::logged_out(self.settings.clone(), record.ended);
+            if turn.replace(&path, &serde_json::to_vec(&empty_record)?).is_err() {
+                store::remove(&path)?;
+            }
         }
-        Ok(())
+        Ok(is_replaced)
     }
 
     /// Looks at what must not change during a fetch: the contents of the identity's files, which the token would not match,
@@ -617,7 +677,12 @@ impl Entry<'_> {
     /// # Errors
     /// Profile (3): a file cannot be read.
     pub fn start_fetch(&self, clock: &dyn Clock) -> Result<FetchStart> {
-        Ok(FetchStart { files: Snapshot::take(self.files, clock)?, last_logout: self.slot.last_logout() })
+        watched_files::watch(self.files);
+        Ok(FetchStart {
+            files: Snapshot::take(self.files, clock)?,
+            last_logout: self.slot.last_logout(),
+            inner_logouts: self.inner_logouts(),
+        })
     }
 
     /// Stores the name of the account that `token` belongs to. A newer token stays as it is.
@@ -625,14 +690,14 @@ impl Entry<'_> {
     /// # Errors
     /// The record cannot be written.
     pub fn store_account(&self, token: &Secret, account: &Account, clock: &dyn Clock) -> io::Result<()> {
-        let Ok(_guard) = self.slot.lock_directory(SHORT_DIRECTORY_LOCK_MAX, clock) else { return Ok(()) };
+        let Ok(mut turn) = self.slot.turn(SHORT_PATIENCE, clock) else { return Ok(()) };
         let last_logout = self.slot.last_logout()?;
         let Ok(Some(mut record)) = self.load() else { return Ok(()) };
         if record.token.as_ref().is_none_or(|stored| stored.secret != *token) {
             return Ok(());
         }
         record.account = Some(account.clone());
-        self.write_unless_logged_out(&record, &last_logout)
+        self.write_unless_logged_out(&mut turn, &record, &last_logout).map(drop)
     }
 
     /// Deletes `token`, which a server rejected, from the record. Returns true if it was the stored one.
@@ -644,13 +709,13 @@ impl Entry<'_> {
     /// The record cannot be written.
     pub fn reject(&self, token: &Secret, group: &SharingGroup, clock: &dyn Clock) -> io::Result<bool> {
         let Lock::Held(_guard) = self.slot.try_lock(&group.lock_name()) else { return Ok(false) };
-        let Ok(_guard) = self.slot.lock_directory(SHORT_DIRECTORY_LOCK_MAX, clock) else { return Ok(false) };
+        let Ok(mut turn) = self.slot.turn(SHORT_PATIENCE, clock) else { return Ok(false) };
         let last_logout = self.slot.last_logout()?;
         let Ok(Some(record)) = self.load() else { return Ok(false) };
         if record.token.as_ref().is_none_or(|stored| stored.secret != *token) {
             return Ok(false);
         }
-        self.write_unless_logged_out(&record.without_token(), &last_logout).map(|()| true)
+        self.write_unless_logged_out(&mut turn, &record.without_token(), &last_logout)
     }
 }
 
@@ -659,12 +724,15 @@ pub struct FetchStart {
     files: Snapshot,
     /// If it is unknown, nothing is stored.
     last_logout: io::Result<LastLogout>,
+    inner_logouts: Vec<Option<String>>,
 }
 
 /// A process that would become the next relief leader.
 pub struct Successor {
     /// How long it waits for the present one.
     pub patience: Duration,
+    /// How long it waits for the turn to write itself into the lock file.
+    pub turn: TurnPatience,
     /// It has waited that long itself. It then also replaces a relief leader that is not written in the lock file.
     pub has_waited_long: bool,
     /// When it will have finished at the latest.
@@ -714,7 +782,15 @@ mod tests {
     }
 
     fn attempt<'a>(outcome: &'a Result<Credential>, requester: &'a Requester) -> Attempt<'a> {
-        Attempt { began: NOW, ended: NOW, outcome, is_relief: false, requester, time_limit: Duration::from_secs(15) }
+        Attempt {
+            began: NOW,
+            ended: NOW,
+            outcome,
+            is_relief: false,
+            requester,
+            time_limit: Duration::from_secs(15),
+            patience: SHORT_PATIENCE,
+        }
     }
 
     impl Fixture {
@@ -837,18 +913,52 @@ mod tests {
     }
 
     #[test]
-    fn a_logout_while_a_token_is_being_stored_removes_it_although_the_directory_is_locked() {
+    fn a_process_that_is_stopped_while_it_stores_a_token_does_not_undo_a_logout() {
         let fixture = fixture();
         let entry = fixture.cache.entry(&fixture.identity);
         let stored = fixture.store(Ok(token("t1.old", HOUR, HOUR)), None);
         let before = entry.slot.last_logout().expect("readable");
-        // This process has checked the mark, and is stopped with the lock of the directory.
-        let guard = store::try_lock_directory(entry.slot.directory().expect("a cache"));
+        // This process has checked the mark, and is stopped in its turn.
+        let mut turn = entry.slot.turn(SHORT_PATIENCE, &clock()).unwrap_or_else(|TurnBusy| panic!("nobody else"));
         entry.slot.clear(&LogoutPatience::default(), &clock()).expect("deleted");
         assert!(fixture.load().expect("a record").is_emptied());
-        entry.write_unless_logged_out(&stored, &before).expect("written");
-        assert!(fixture.load().is_none());
-        drop(guard);
+        assert!(!entry.write_unless_logged_out(&mut turn, &stored, &before).expect("no error"));
+        assert!(fixture.load().expect("a record").is_emptied());
+    }
+
+    #[test]
+    fn a_logout_while_a_token_is_being_stored_removes_it_although_nothing_can_be_locked() {
+        let fixture = fixture();
+        let entry = fixture.cache.entry(&fixture.identity);
+        // A file in the place of the directory that is locked.
+        store::replace(&entry.slot.directory().expect("a cache").join("storing"), b"", false).expect("written");
+        let stored = fixture.store(Ok(token("t1.old", HOUR, HOUR)), None);
+        let before = entry.slot.last_logout().expect("readable");
+        // This process has checked the mark.
+        let mut turn = entry.slot.turn(SHORT_PATIENCE, &clock()).unwrap_or_else(|TurnBusy| panic!("nobody else"));
+        assert!(!turn.is_exclusive());
+        entry.slot.clear(&LogoutPatience::default(), &clock()).expect("deleted");
+        assert!(fixture.load().expect("a record").is_emptied());
+        assert!(entry.write_unless_logged_out(&mut turn, &stored, &before).expect("written"));
+        assert!(fixture.load().expect("a record").is_emptied());
+    }
+
+    #[test]
+    fn a_process_that_has_lost_its_turn_after_it_has_stored_a_token_leaves_the_record_of_a_logout() {
+        let fixture = fixture();
+        let entry = fixture.cache.entry(&fixture.identity);
+        let stored = fixture.store(Ok(token("t1.old", HOUR, HOUR)), None);
+        let before = entry.slot.last_logout().expect("readable");
+        let path = entry.slot.path(store::RECORD).expect("a path");
+        let mut turn = entry.slot.turn(SHORT_PATIENCE, &clock()).unwrap_or_else(|TurnBusy| panic!("nobody else"));
+        // It has replaced the record, and is stopped before it looks at the mark again.
+        assert!(turn.replace(&path, &serde_json::to_vec(&stored).expect("JSON")).expect("written"));
+        mark_logout(entry.slot.directory().expect("a cache")).expect("written");
+        assert_ne!(entry.slot.last_logout().expect("readable"), before);
+        entry.slot.clear(&LogoutPatience::default(), &clock()).expect("deleted");
+        let logout = fixture.load().expect("a record").attempt;
+        assert!(!turn.replace(&path, b"{}").expect("no error"));
+        assert_eq!(fixture.load().expect("a record").attempt, logout);
     }
 
     #[test]
@@ -873,16 +983,42 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_stored_while_another_process_is_stopped_in_the_middle_of_that() {
+    fn a_process_that_is_stopped_while_it_stores_a_token_delays_others_once_and_replaces_nothing_later() {
         let fixture = fixture();
-        let guard =
-            store::try_lock_directory(fixture.cache.entry(&fixture.identity).slot.directory().expect("a cache"));
-        let returned = fixture.store(Ok(token("t1.new", HOUR, HOUR)), None);
-        assert_eq!(secret_of(&returned).as_deref(), Some("t1.new"), "for this call");
-        assert!(fixture.load().is_none());
-        drop(guard);
-        fixture.store(Ok(token("t1.new", HOUR, HOUR)), None);
-        assert!(fixture.load().is_some());
+        let entry = fixture.cache.entry(&fixture.identity);
+        let old = fixture.store(Ok(token("t1.old", HOUR, HOUR)), None);
+        let last_logout = entry.slot.last_logout().expect("readable");
+        let mut turn = entry.slot.turn(SHORT_PATIENCE, &clock()).unwrap_or_else(|TurnBusy| panic!("nobody else"));
+        let clock = clock();
+        let waits = [2 * HOUR, 3 * HOUR].map(|left| {
+            let (outcome, requester, began) = (Ok(token("t1.new", left, HOUR)), Requester::default(), clock.elapsed());
+            let start = entry.start_fetch(&clock).expect("no files");
+            let before = fixture.load();
+            let stored =
+                entry.store_attempt(&start, &attempt(&outcome, &requester), before.as_ref(), &ANY, &PLAIN, &clock);
+            assert!(stored.is_ok());
+            assert_eq!(fixture.load().and_then(|record| secret_of(&record)).as_deref(), Some("t1.new"));
+            clock.elapsed() - began
+        });
+        assert!(waits[0] >= SHORT_PATIENCE.with_one && waits[0] < SHORT_PATIENCE.in_all, "{waits:?}");
+        assert_eq!(waits[1], Duration::ZERO);
+        // It goes on.
+        assert!(!entry.write_unless_logged_out(&mut turn, &old, &last_logout).expect("no error"));
+        assert_eq!(fixture.load().and_then(|record| secret_of(&record)).as_deref(), Some("t1.new"));
+    }
+
+    #[test]
+    fn a_process_that_was_slow_and_has_lost_its_turn_stores_its_token_in_the_next_one() {
+        // Another process takes the turn away while this one looks at the mark of the last logout.
+        let fixture = fixture();
+        let entry = fixture.cache.entry(&fixture.identity);
+        let mut slow = entry.slot.turn(SHORT_PATIENCE, &clock()).unwrap_or_else(|TurnBusy| panic!("nobody else"));
+        fixture.store(Ok(token("t1.other", HOUR, HOUR)), None);
+        let record = fixture.load().expect("a record");
+        let last_logout = entry.slot.last_logout().expect("readable");
+        assert!(!entry.write_unless_logged_out(&mut slow, &record, &last_logout).expect("no error"));
+        fixture.store(Ok(token("t1.slow", 2 * HOUR, HOUR)), None);
+        assert_eq!(fixture.load().and_then(|record| secret_of(&record)).as_deref(), Some("t1.slow"));
     }
 
     #[test]
@@ -909,6 +1045,82 @@ mod tests {
     }
 
     #[test]
+    fn a_rejected_token_does_not_come_back_with_the_result_of_a_fetch_that_began_before() {
+        let fixture = fixture();
+        let entry = fixture.cache.entry(&fixture.identity);
+        let before = fixture.store(Ok(token("t1.old", HOUR, HOUR)), None);
+        let rejected = entry.reject(&Secret::new("t1.old".into()), &SharingGroup::default(), &clock());
+        assert!(rejected.expect("written"));
+        assert!(!entry.store_back_off(&before, &clock()), "there is nothing to renew");
+        assert!(fixture.load().expect("a record").token.is_none());
+        fixture.store(Err(Error::refused("no")), Some(&before));
+        assert!(fixture.load().expect("a record").token.is_none());
+        // Nor does a back-off undo what another process has stored without an attempt.
+        let before = fixture.store(Ok(token("t1.new", HOUR, HOUR)), fixture.load().as_ref());
+        let account = Account::service_account("aje1");
+        entry.store_account(&Secret::new("t1.new".into()), &account, &clock()).expect("written");
+        assert!(entry.store_back_off(&before, &clock()));
+        assert_eq!(fixture.load().expect("a record").account(), Some(&account));
+    }
+
+    #[test]
+    fn after_a_logout_from_the_token_that_it_exchanges_a_fetch_stores_nothing() {
+        for has_record in [false, true] {
+            let fixture = fixture();
+            let outer = Identity::of("outer");
+            let entry = || fixture.cache.entry(&outer).exchanging(fixture.cache.entry(&fixture.identity));
+            if has_record {
+                fixture.store(Ok(token("t1.inner", HOUR, HOUR)), None);
+            }
+            let store = |start: &FetchStart| {
+                let (outcome, requester) = (Ok(token("t1.outer", HOUR, HOUR)), Requester::default());
+                let stored = entry().store_attempt(start, &attempt(&outcome, &requester), None, &ANY, &PLAIN, &clock());
+                assert!(stored.is_ok());
+                entry().load().expect("no files")
+            };
+            let start = entry().start_fetch(&clock()).expect("no files");
+            // It does not know that there will be a record of the outer token.
+            fixture.cache.entry(&fixture.identity).slot.clear(&LogoutPatience::default(), &clock()).expect("deleted");
+            fixture.store(Ok(token("t1.new", HOUR, HOUR)), fixture.load().as_ref());
+            assert!(store(&start).is_none(), "{has_record}");
+            let start = entry().start_fetch(&clock()).expect("no files");
+            assert!(store(&start).is_some(), "{has_record}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn nothing_is_stored_if_a_link_led_to_another_key_when_the_fetch_read_it() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let key = directory.path().join("key");
+        let link_to = |name: &str| {
+            let target = directory.path().join(name);
+            store::write_config(&target, name.as_bytes(), true).expect("written");
+            let _ = store::remove(&key);
+            std::os::unix::fs::symlink(&target, &key).expect("a link");
+        };
+        link_to("b");
+        link_to("a");
+        let cache = Cache::new(Ok(directory.path().join("cache")));
+        let identity = Identity::of("test").with_file("key-file", &key);
+        let entry = cache.entry(&identity);
+        entry.slot.prepare().expect("prepared");
+        let (outcome, requester) = (Ok(token("t1.new", HOUR, HOUR)), Requester::default());
+        for other in ["b", "a"] {
+            let start = entry.start_fetch(&clock()).expect("the key");
+            let target = |name: &str| {
+                store::remove(&key).expect("removed");
+                std::os::unix::fs::symlink(directory.path().join(name), &key).expect("a link");
+            };
+            target(other);
+            crate::disk::files::read(&key).expect("readable");
+            target("a");
+            let _ = entry.store_attempt(&start, &attempt(&outcome, &requester), None, &ANY, &PLAIN, &clock());
+            assert_eq!(entry.load().expect("the key").is_some(), other == "a", "{other}");
+        }
+    }
+
+    #[test]
     fn a_swept_logout_still_keeps_a_fetch_from_storing() {
         for has_later_record in [false, true] {
             let fixture = fixture();
@@ -932,15 +1144,23 @@ mod tests {
     }
 
     #[test]
-    fn a_stopped_holder_of_the_directorys_lock_does_not_keep_a_relief_leader_waiting_for_ever() {
+    fn a_process_that_is_stopped_while_it_stores_a_token_does_not_keep_a_relief_leader_waiting() {
         let fixture = fixture();
         let (slot, group) = (fixture.cache.entry(&fixture.identity).slot, SharingGroup::of_digest("3f1c").lock_name());
-        let _guard = store::try_lock_directory(slot.directory().expect("a cache"));
-        let try_it = |has_waited_long| {
-            let successor = Successor { patience: Duration::from_secs(2), has_waited_long, until: NOW.shifted(HOUR) };
-            slot.try_relief(&group, &successor, &clock())
+        let _guard = turn::try_turn(slot.directory().expect("a cache"));
+        let clock = clock();
+        let successor = |has_waited_long, in_all| {
+            let turn = TurnPatience { in_all, ..SHORT_PATIENCE };
+            let (patience, until) = (Duration::from_secs(2), NOW.shifted(HOUR));
+            let successor = Successor { patience, has_waited_long, until, turn };
+            slot.try_relief(&group, &successor, &clock)
         };
-        assert!(matches!(try_it(false), Lock::Busy) && matches!(try_it(true), Lock::Held(_)));
+        // It has too little time to see that the other process is stopped.
+        assert!(matches!(successor(false, Duration::ZERO), Lock::Busy));
+        assert!(matches!(successor(true, Duration::ZERO), Lock::Held(_)));
+        let began = clock.elapsed();
+        assert!(matches!(successor(false, SHORT_PATIENCE.in_all), Lock::Held(_)));
+        assert!(clock.elapsed() - began < SHORT_PATIENCE.in_all);
     }
 
     #[test]
@@ -950,7 +1170,7 @@ mod tests {
         let patience = Duration::from_secs(2);
         let until = NOW.shifted(HOUR);
         let try_at = |seconds: i64, has_waited_long| {
-            let successor = Successor { patience, has_waited_long, until };
+            let successor = Successor { patience, has_waited_long, until, turn: SHORT_PATIENCE };
             slot.try_relief(&group, &successor, &FixedClock::at(NOW.shifted(seconds * SECOND)))
         };
         let Lock::Held(first) = try_at(0, false) else { panic!("nobody else") };
@@ -985,16 +1205,21 @@ mod tests {
         assert_eq!(reason("c"), None);
         // The newest failure of a group replaces its older one, and many groups do not fill the record.
         let mut last = fixture.load();
-        for number in 0..20 {
-            last = Some(fixture.store_of(
-                &of(&format!("{number}")),
-                Err(Error::profile("x".repeat(1000)).caused_elsewhere()),
-                last.as_ref(),
-            ));
-        }
-        last = Some(fixture.store_of(&of("19"), Err(Error::unavailable("again")), last.as_ref()));
-        assert_eq!(reason("19").as_deref(), Some("again (remembered, 0s ago)"));
-        assert!(reason("11").is_some() && reason("10").is_none() && reason("a").is_none());
+        let mut fail = |text: &str, count: usize| {
+            for number in 0..count {
+                let error = Error::profile(text.repeat(400)).hint(text.repeat(200)).caused_elsewhere();
+                last = Some(fixture.store_of(&of(&format!("{number}")), Err(error), last.as_ref()));
+            }
+            last =
+                Some(fixture.store_of(&of(&format!("{}", count - 1)), Err(Error::unavailable("again")), last.as_ref()));
+        };
+        fail("x", 24);
+        assert_eq!(reason("23").as_deref(), Some("again (remembered, 0s ago)"));
+        assert!((0..24).all(|number| reason(&number.to_string()).is_some()));
+        fail("\u{44f}", 100);
+        assert_eq!(reason("99").as_deref(), Some("again (remembered, 0s ago)"));
+        assert!(reason("95").is_some() && reason("50").is_none() && reason("a").is_none());
+        let last = fixture.load();
         // A token clears all of them.
         fixture.store_of(&of("a"), Ok(token("t1.new", HOUR, HOUR)), last.as_ref());
         assert!(fixture.load().expect("a record").failures().next().is_none());
@@ -1044,13 +1269,17 @@ mod tests {
         let over = Deadline::after(&clock, Duration::ZERO);
         let deleted = fixture.cache.delete_idle(&over, &LogoutPatience::default(), &clock).expect("readable");
         assert_eq!((deleted.tokens, deleted.busy.len(), deleted.left), (0, 0, 3));
-        assert_eq!(names().len(), 8, "three records, three locks, the tag and the mark of this logout");
+        assert_eq!(
+            names().len(),
+            9,
+            "three records, three locks, the tag, the mark of this logout and the directory of turns"
+        );
         let busy = Identity::of("b");
         let guard = fixture.cache.entry(&busy).slot.try_lock(&SharingGroup::default().lock_name());
         let deadline = Deadline::after(&clock, Duration::from_secs(1));
         let deleted = fixture.cache.delete_idle(&deadline, &LogoutPatience::default(), &clock).expect("readable");
         assert_eq!((deleted.tokens, deleted.busy.len(), deleted.left), (2, 1, 0));
-        assert_eq!(names().len(), 4);
+        assert_eq!(names().len(), 5);
         drop((guard, deleted));
     }
 
@@ -1131,13 +1360,20 @@ mod tests {
             entry.slot.try_lock(&group),
             entry.slot.try_relief(
                 &group,
-                &Successor { patience: Duration::ZERO, has_waited_long: false, until: NOW },
+                &Successor { patience: Duration::ZERO, has_waited_long: false, until: NOW, turn: SHORT_PATIENCE },
                 &clock(),
             ),
         ];
         assert!(held.iter().all(|lock| matches!(lock, Lock::Held(_))));
         assert!(matches!(entry.slot.try_lock(&group), Lock::Busy));
         drop(fixture.cache.entry(&other).slot.try_lock(&SharingGroup::default().lock_name()));
+        let names = || store::names(&fixture._directory.path().join("cache/v1")).expect("readable");
+        let before = names();
+        let further = ["missing.lock".to_owned()];
+        assert!(
+            entry.slot.try_locks(&further).expect("readable").iter().all(|lock| matches!(lock, Lock::Impossible(_)))
+        );
+        assert_eq!(names(), before, "a removed lock is not created again");
         let all = entry.slot.try_all_locks().expect("readable");
         assert_eq!(all.iter().filter(|lock| matches!(lock, Lock::Busy)).count(), 3);
         assert_eq!(all.len(), 3, "none of the other identity");

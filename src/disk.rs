@@ -10,3 +10,4 @@ pub mod program;
 pub mod store;
 pub mod sweep;
 pub mod trust;
+pub mod turn;

@@ -26,6 +26,7 @@ use crate::disk::probe;
 use crate::disk::store;
 use crate::disk::store::{Lock, LockGuard};
 use crate::disk::trust;
+use crate::disk::turn::TurnPatience;
 
 /// The time limit of the renewal of a refreshable token: the caller waits for it although its token is still valid.
 const SOFT_RENEWAL: Duration = Duration::from_secs(5);
@@ -36,11 +37,18 @@ const LEADER_SHARE: f64 = 0.75;
 const PATIENCE_SPREAD: f64 = 0.01;
 /// A process with less time than this does not start to fetch next to a leader that takes too long.
 const RELIEF_MIN: Duration = Duration::from_millis(250);
-/// The share of its own time limit after which a process takes a relief leader to be silent. As much is left when a process
+/// The share of its own time limit after which a process takes a relief leader to be silent. Less is left when a process
 /// loses patience with the leader, so processes with the same time limit make one request, however long the cloud takes.
-const RELIEF_SHARE: f64 = 0.2;
+const RELIEF_SHARE: f64 = 0.23;
 /// The same for a relief leader that has not written itself into the lock file: it is an older ycred, or the disk is full.
 const UNNAMED_RELIEF_SHARE: f64 = 0.1;
+/// The share of its own time limit after which a process takes another one that is storing something to be stopped, and the
+/// bounds of that time. Storing takes less than a millisecond.
+const TURN_SHARE: f64 = 0.01;
+const TURN_MIN: Duration = Duration::from_millis(20);
+const TURN_MAX: Duration = Duration::from_millis(200);
+/// How long to wait for hundreds of processes that are storing something, each of which makes progress.
+const TURNS_MAX: Duration = Duration::from_millis(1500);
 /// How long a forced refresh waits before it fetches, so that processes started at the same time can share its fetch.
 ///
 /// A process accepts only a fetch that began after its own start. Without the pause, N processes started together would
@@ -206,7 +214,13 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     fn new(grant: &'a dyn Grant, cx: &'a Context<'a>, rules: RenewalRules) -> Self {
-        let (entry, arrived) = (cx.cache.entry(grant.identity()), cx.clock.now());
+        let mut entry = cx.cache.entry(grant.identity());
+        let mut link = grant.inner();
+        while let Some(inner) = link {
+            entry = entry.exchanging(cx.cache.entry(inner.identity()));
+            link = inner.inner();
+        }
+        let arrived = cx.clock.now();
         let (group, surroundings, presented_token) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
         Self { grant, cx, rules, entry, arrived, group, surroundings, presented_token }
     }
@@ -269,7 +283,6 @@ impl<'a> Run<'a> {
         }
         // Store the back-off before the request. If it cannot be stored, do not renew: no process would see
         // that another one is already renewing, so all would.
-        let before = before.with_back_off(self.cx.clock.now());
         let Ok(start) = self.entry.start_fetch(self.cx.clock) else { return unchanged(cached) };
         if !self.entry.store_back_off(&before, self.cx.clock) {
             return unchanged(cached);
@@ -279,7 +292,8 @@ impl<'a> Run<'a> {
         let outcome = self.grant.fetch(&cx);
         guard.erase_holder();
         let ended = cx.clock.now();
-        let attempt = Attempt { began, ended, outcome: &outcome, is_relief: false, requester: &requester, time_limit };
+        let (patience, requester) = (self.turn_patience(), &requester);
+        let attempt = Attempt { began, ended, outcome: &outcome, is_relief: false, requester, time_limit, patience };
         let (requirements, rules, clock) = (&self.cx.requirements, &self.rules, self.cx.clock);
         let stored = self.entry.store_attempt(&start, &attempt, Some(&before), requirements, rules, clock);
         let record = stored.unwrap_or_else(|unwritten| unwritten.0);
@@ -368,8 +382,15 @@ impl<'a> Run<'a> {
         let (deadline, clock) = (self.cx.deadline, self.cx.clock);
         let patience = deadline.limit.mul_f64(RELIEF_SHARE);
         let has_waited_long = clock.elapsed().saturating_sub(since) >= deadline.limit.mul_f64(UNNAMED_RELIEF_SHARE);
-        let successor = Successor { patience, has_waited_long, until: clock.now().plus(deadline.left(clock)) };
+        let until = clock.now().plus(deadline.left(clock));
+        let successor = Successor { patience, has_waited_long, until, turn: self.turn_patience() };
         self.entry.slot.try_relief(name, &successor, clock)
+    }
+
+    /// Returns how long this process may wait for its turn to store something. Does not exceed its time limit by much.
+    fn turn_patience(&self) -> TurnPatience {
+        let with_one = self.cx.deadline.limit.mul_f64(TURN_SHARE).clamp(TURN_MIN, TURN_MAX);
+        TurnPatience { in_all: self.cx.deadline.left(self.cx.clock).clamp(with_one * 4, TURNS_MAX), with_one }
     }
 
     /// Writes this process into the file of a lock that it has just taken, and that it will release within `time_limit`.
@@ -398,7 +419,8 @@ impl<'a> Run<'a> {
 
     /// Returns the result of another process's attempt, if this call accepts it.
     fn result_of_other(&self, record: &Record) -> Option<Result<ObtainedToken>> {
-        let is_accepted = self.cx.requirements.force_since.is_none_or(|since| record.is_attempt_since(since));
+        let now = self.cx.clock.now();
+        let is_accepted = self.cx.requirements.force_since.is_none_or(|since| record.is_attempt_since(since, now));
         self.cx.diagnostics.debug(|| {
             format!(
                 "{}: another process has finished its fetch{}",
@@ -414,7 +436,6 @@ impl<'a> Run<'a> {
             return Some(Err(Error::unavailable("the profile was logged out while this process waited for its token")
                 .hint("run the command again if you still need a token")));
         }
-        let now = self.cx.clock.now();
         let result = record.result_for(&|| self.requester(), self.arrived, &self.cx.requirements, now);
         Some(result?.map(|token| self.serve(token)))
     }
@@ -449,7 +470,8 @@ impl<'a> Run<'a> {
             guard.erase_holder();
         }
         let (ended, is_relief) = (cx.clock.now(), matches!(role, LeaderRole::Relief(_)));
-        let attempt = Attempt { began, ended, outcome: &outcome, is_relief, requester: &requester, time_limit };
+        let (patience, requester) = (self.turn_patience(), &requester);
+        let attempt = Attempt { began, ended, outcome: &outcome, is_relief, requester, time_limit, patience };
         let stored = self.entry.store_attempt(&start, &attempt, before.as_ref(), requirements, &self.rules, cx.clock);
         let (record, write_error) = match stored {
             Ok(record) => (record, None),

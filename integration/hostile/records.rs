@@ -44,13 +44,18 @@ pub fn records(cache: &Path) -> Vec<PathBuf> {
     names(&cache.join("v1")).into_iter().filter(|path| path.extension().is_some_and(|end| end == "json")).collect()
 }
 
+/// Returns what is in a cache directory, except the directory in which new records are prepared.
+pub fn files_of(cache: &Path) -> Vec<PathBuf> {
+    names(&cache.join("v1")).into_iter().filter(|path| !path.ends_with("storing")).collect()
+}
+
 /// Returns the temporary files in a cache directory, and the objects that ycred has set aside there.
 pub fn temporary_files(cache: &Path) -> Vec<PathBuf> {
     let is_temporary = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         name.starts_with("tmp-") || name.starts_with("set-aside-")
     };
-    names(&cache.join("v1")).into_iter().filter(is_temporary).collect()
+    [cache.join("v1"), cache.join("v1/storing")].iter().flat_map(|path| names(path)).filter(is_temporary).collect()
 }
 
 /// Returns the token in a record, which must be complete JSON.

@@ -9,7 +9,7 @@ use crate::expect::{fails_with, fails_with_hint, prints_token, prints_token_with
 use crate::harness::files::set_mode;
 use crate::harness::run_all;
 use crate::harness::waiting::{HOUR, HeldLock, MINUTE, started};
-use crate::world::{World, shift};
+use crate::world::World;
 
 // --------------------------------------------------------------------------------------------------------------- fresh
 
@@ -254,8 +254,8 @@ fn a_rejection_has_the_clouds_message_and_request_id_and_is_remembered_for_five_
     let id = world.emulator.log()[0].request_id.clone();
     assert!(first.contains(&id), "{first}");
     assert!(!first.contains("remembered"), "{first}");
-    // Moves the failure to the present, so that a slow machine does not matter.
-    world.edit(|record| shift(&mut record["failure"], 20_000));
+    // Twenty seconds longer, so that a slow machine does not matter.
+    world.remember_failures_longer();
     let again = fails_with(world.token(&[]).run(), 1, &[&id, "(remembered, ", " ago)"]);
     assert!(again.starts_with(&first), "expected the same error: {again}");
     world.age(Duration::from_secs(21));
@@ -274,8 +274,8 @@ fn an_unavailable_cloud_is_remembered_for_two_seconds() {
     world.emulator.fault(Fault::refuse(500).retry_after(0));
     fails_with(world.token(&[]).run(), 4, &["500", "INTERNAL"]);
     assert_eq!(world.requests(), 4);
-    // Moves the failure to the present, so that a slow machine does not matter.
-    world.edit(|record| shift(&mut record["failure"], 20_000));
+    // Twenty seconds longer, so that a slow machine does not matter.
+    world.remember_failures_longer();
     fails_with(world.token(&[]).run(), 4, &["remembered"]);
     assert_eq!(world.requests(), 4);
     world.age(Duration::from_secs(22));

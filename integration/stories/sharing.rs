@@ -2,6 +2,7 @@
 
 mod many;
 mod stopped;
+mod storing;
 
 use std::time::Duration;
 

@@ -61,6 +61,9 @@ pub struct Error {
     /// The cloud itself has answered, with an error object of IAM or OAuth. Any other failure depends on this process:
     /// its proxy, its network, a program that it ran.
     pub is_answer: bool,
+    /// It says nothing about other processes: its cause is a limit of this one, or it is from the record of another one, where
+    /// all others find it too.
+    pub is_unshared: bool,
     /// Another machine caused it, so finding it again costs a connection.
     pub is_remote: bool,
     /// Clients compare the whole message, so it is printed unchanged.
@@ -93,6 +96,7 @@ impl Error {
             is_pending: false,
             has_timed_out: false,
             is_answer: false,
+            is_unshared: false,
             is_remote: false,
             is_verbatim: false,
             auth: Box::default(),
@@ -187,6 +191,12 @@ impl Error {
     #[must_use]
     pub fn unsent(self) -> Self {
         Self { is_unsent: true, ..self }
+    }
+
+    /// Marks the error as one that says nothing about other processes.
+    #[must_use]
+    pub fn unshared(self) -> Self {
+        Self { is_unshared: true, ..self }
     }
 
     /// Marks the error as one that another machine caused.

@@ -11,13 +11,16 @@ use crate::cache::failure::{Requester, StoredFailure};
 use crate::cache::freshness::{RenewalRules, Requirements};
 use crate::cache::record::{Record, StoredToken};
 use crate::cache::watched_files::Snapshot;
+use crate::disk::turn::TurnPatience;
 
 /// Bounds of the back-off after an attempt that returned no better token, in milliseconds.
 const BACK_OFF_MIN: i64 = 30_000;
 const BACK_OFF_MAX: i64 = 300_000;
 
-/// How many failures of other processes a record keeps. With more, some processes repeat a request.
-const OTHER_FAILURES_MAX: usize = 8;
+/// How many failures of other processes a record keeps, and how many bytes of text they may have. With more, some processes
+/// repeat a request.
+const OTHER_FAILURES_MAX: usize = 64;
+const OTHER_FAILURES_SIZE: usize = 24 * 1024;
 
 /// Returns the time before which no process requests a better token than this one.
 ///
@@ -48,6 +51,8 @@ pub struct Attempt<'a> {
     pub requester: &'a Requester,
     /// How long the attempt could take.
     pub time_limit: Duration,
+    /// How long to wait for the turn to store its result.
+    pub patience: TurnPatience,
 }
 
 impl Attempt<'_> {
@@ -67,8 +72,16 @@ impl Attempt<'_> {
     fn other_failures(&self, before: Option<&Record>) -> Vec<StoredFailure> {
         let Some(before) = before.filter(|_| self.outcome.is_err()) else { return Vec::new() };
         let oldest = self.ended.shifted(-BACK_OFF_MAX);
-        let failures = before.failures().filter(|failure| !failure.is_of(self.requester) && failure.at > oldest);
-        failures.take(OTHER_FAILURES_MAX).cloned().collect()
+        let is_kept = |failure: &&StoredFailure| failure.counts_at_all() && failure.at > oldest;
+        let mut left = OTHER_FAILURES_SIZE;
+        let fits = |failure: &&StoredFailure| {
+            let size = failure.size();
+            let fits = size <= left;
+            left = left.saturating_sub(size);
+            fits
+        };
+        let failures = before.failures().filter(|failure| !failure.is_of(self.requester)).filter(is_kept);
+        failures.take(OTHER_FAILURES_MAX).take_while(fits).cloned().collect()
     }
 
     /// Returns the account to keep. One that the cloud has named keeps its name.
@@ -166,7 +179,9 @@ pub(super) mod tests {
     ) -> Record {
         let (requester, time_limit) = (&Requester::default(), Duration::from_secs(15));
         let began = NOW.shifted(-SECOND);
-        let attempt = Attempt { began, ended: NOW, outcome: &outcome, is_relief: false, requester, time_limit };
+        let patience = TurnPatience { in_all: Duration::ZERO, with_one: Duration::ZERO };
+        let attempt =
+            Attempt { began, ended: NOW, outcome: &outcome, is_relief: false, requester, time_limit, patience };
         attempt.record("settings", &Snapshot::default(), before, requirements, rules)
     }
 

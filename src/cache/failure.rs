@@ -2,7 +2,7 @@
 //!
 //! A failure is one of three things:
 //! * The cloud's *answer*. It counts for every process that would present the same subject token.
-//! * A *limit*: a server asks to come back later. It counts for every process of the same [`SharingGroup`], because the cloud
+//! * A *limit*: the cloud asks to come back later. It counts for every process of the same [`SharingGroup`], because the cloud
 //!   may limit requests by their network address.
 //! * A *local* failure: the process's own proxy, certificates or network, or a program that it ran. It counts for the same
 //!   group, the same subject token and the same [`Surroundings`]. A time-out also depends on the time that the attempt
@@ -84,7 +84,7 @@ pub struct PresentedToken {
 pub(super) enum FailureOrigin {
     /// The cloud has rejected the request.
     Answer,
-    /// A server has too many requests, or says when to come back.
+    /// The cloud has too many requests, or says when to come back.
     Limit,
     /// Written by a later version.
     #[serde(other)]
@@ -105,7 +105,8 @@ pub(super) struct StoredFailure {
     /// `None` if the failure is local.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) origin: Option<FailureOrigin>,
-    /// The group of the process that failed. Records of older versions have none, and their failures count for no process.
+    /// The group of the process that failed. Without one, the failure counts for no process: it says nothing about others, or
+    /// the record is of an older version.
     #[serde(rename = "way", default, skip_serializing_if = "Option::is_none")]
     pub(super) group: Option<SharingGroup>,
     /// The surroundings of the process that failed. Records of older versions have none: their failures count in all.
@@ -125,7 +126,7 @@ pub(super) struct StoredFailure {
 /// Returns how long a failure is remembered.
 pub fn failure_lifetime(error: &Error) -> Duration {
     match error.kind {
-        _ if error.is_pending => Duration::ZERO,
+        _ if error.is_pending || error.is_unshared => Duration::ZERO,
         // Something on this machine must be fixed, and the next call shows whether it is. It costs no request.
         Kind::Profile if !error.is_remote => Duration::ZERO,
         Kind::Unavailable => {
@@ -148,13 +149,14 @@ impl StoredFailure {
             at,
             until: at.plus(failure_lifetime(error)),
             origin: match error {
+                // Any other server may be one of this process's network only.
+                Error { is_answer: false, .. } => None,
                 Error { status: Some(429 | 503), .. } | Error { retry_after: Some(_), .. } => {
                     Some(FailureOrigin::Limit)
                 }
                 Error { is_answer: true, .. } => Some(FailureOrigin::Answer),
-                _ => None,
             },
-            group: Some(requester.group.clone()),
+            group: Some(requester.group.clone()).filter(|_| !error.is_unshared),
             surroundings: Some(requester.surroundings.clone()),
             presented_token: (requester.presented_token.as_ref())
                 .filter(|token| may_be_due_to(token, error))
@@ -165,9 +167,9 @@ impl StoredFailure {
     }
 
     pub(super) fn error(&self) -> Error {
-        let mut error = Error::new(Kind::from_exit_code(self.kind), &self.message);
+        let mut error = Error::new(Kind::from_exit_code(self.kind), &self.message).unshared();
         error.has_timed_out = self.timed_out;
-        error.is_answer = self.origin == Some(FailureOrigin::Answer);
+        error.is_answer = matches!(self.origin, Some(FailureOrigin::Answer | FailureOrigin::Limit));
         error.status = match self.origin {
             Some(FailureOrigin::Limit) => Some(503),
             Some(FailureOrigin::Answer) if self.presented_token.is_some() => Some(401),
@@ -177,6 +179,22 @@ impl StoredFailure {
             Some(hint) => error.hint(hint),
             None => error,
         }
+    }
+
+    /// Returns false if this failure counts for no process.
+    pub(super) fn counts_at_all(&self) -> bool {
+        self.group.is_some()
+    }
+
+    /// Returns about how many bytes of a record this failure takes.
+    pub(super) fn size(&self) -> usize {
+        // The rest is numbers and digests.
+        self.message.len() + self.hint.as_ref().map_or(0, String::len) + 256
+    }
+
+    /// Returns true as long as the failure answers later processes. A clock that was set back does not make that longer.
+    pub(super) fn is_remembered(&self, now: Timestamp) -> bool {
+        now < self.until && now.since(self.at).abs() < self.until.since(self.at)
     }
 
     /// Returns true if a process of the same group and surroundings with the same subject token has stored this failure.
@@ -272,6 +290,31 @@ mod tests {
         assert_eq!(counts(&answered(Error::unavailable("INTERNAL"), 500)), by_token);
         let failure = stored(&answered(Error::refused("no"), 401), "a", None);
         assert!(failure.counts_for(&requester("b", None), SECOND));
+    }
+
+    #[test]
+    fn a_failure_that_says_nothing_about_others_counts_for_no_process() {
+        assert_eq!(counts(&Error::unavailable("address family not supported").unshared()), [false; 4]);
+        // What a process has read in a record is not stored again as its own, with a new time and a new limit.
+        let first = stored(&Error::unavailable("no answer").timed_out(), "a", None);
+        assert!(first.counts_for(&requester("a", None), 14 * SECOND));
+        let second = stored(&first.error(), "a", None);
+        assert!(!second.counts_for(&requester("a", None), 14 * SECOND) && !second.is_remembered(NOW));
+    }
+
+    #[test]
+    fn only_the_cloud_limits_processes_of_other_networks() {
+        let of = |surroundings: &str| {
+            let surroundings = Surroundings::of_digest(surroundings);
+            Requester { surroundings, ..requester("a", None) }
+        };
+        let mut error = Error::unavailable("no healthy upstream").retry_after(Some(60 * SECOND));
+        error.status = Some(503);
+        for (error, elsewhere) in [(error.clone(), false), (answered(error, 503), true)] {
+            let failure = StoredFailure::new(&error, NOW, &of("here"), SECOND);
+            assert!(failure.counts_for(&of("here"), SECOND), "{error:?}");
+            assert_eq!(failure.counts_for(&of("elsewhere"), SECOND), elsewhere, "{error:?}");
+        }
     }
 
     #[test]

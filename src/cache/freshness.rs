@@ -103,7 +103,7 @@ impl Record {
             // This process has not waited, so only the failure of the last attempt counts.
             return match self
                 .result_for(requester, Timestamp(i64::MAX), requirements, now)
-                .filter(|_| self.is_attempt_since(since))
+                .filter(|_| self.is_attempt_since(since, now))
             {
                 Some(Ok(returned)) => Decision::Serve(returned),
                 Some(Err(error)) => Decision::Refuse(error),
@@ -154,9 +154,10 @@ impl Record {
     /// Returns true if this record is a valid answer to a refresh that was forced at `since`.
     ///
     /// Its attempt must have begun at `since` or later. If it succeeded, the record must contain its token: a
-    /// record may keep an older token that expires later, which does not count.
-    pub fn is_attempt_since(&self, since: Timestamp) -> bool {
-        self.began >= since
+    /// record may keep an older token that expires later, which does not count. Nor does an attempt in the future: this machine's
+    /// clock was set back since, or another machine's clock is ahead.
+    pub fn is_attempt_since(&self, since: Timestamp, now: Timestamp) -> bool {
+        (since..=now).contains(&self.began)
             && (self.failure.is_some() || self.token.as_ref().is_none_or(|stored| stored.fetched >= self.began))
     }
 
@@ -189,7 +190,8 @@ impl Record {
     /// Returns true if a process of the same group, but with other surroundings or another subject token, has failed since
     /// `since`, or so recently that the failure is still remembered.
     pub fn has_failed_for_unlike(&self, requester: &Requester, since: Timestamp, now: Timestamp) -> bool {
-        self.failures().any(|failure| failure.is_of_unlike(requester) && (failure.at >= since || now < failure.until))
+        self.failures()
+            .any(|failure| failure.is_of_unlike(requester) && (failure.at >= since || failure.is_remembered(now)))
     }
 
     /// Returns true if a process with the same requester has just found that no connection can be made.
@@ -228,7 +230,7 @@ impl Record {
 
     /// Returns the failure with its age in the message, as long as it is remembered.
     fn active_failure(&self, now: Timestamp, requester: &dyn Fn() -> Requester) -> Option<Error> {
-        let is_active = |failure: &&StoredFailure| now < failure.until && failure.at <= now.plus(FUTURE_TOLERANCE);
+        let is_active = |failure: &&StoredFailure| failure.is_remembered(now);
         self.failures().find(is_active)?;
         let requester = requester();
         let failure =
@@ -429,8 +431,8 @@ pub(super) mod tests {
         }
         let local = Error::profile("wrong");
         assert_eq!(default_decision(&failed(None, &local, 0)), "fetch", "it may have been fixed since");
-        assert_eq!(default_decision(&failed(None, &refused, MINUTE)), "refuse");
-        assert_eq!(default_decision(&failed(None, &refused, MINUTE + 1)), "fetch", "a failure from the future");
+        assert_eq!(default_decision(&failed(None, &refused, 5 * SECOND - 1)), "refuse");
+        assert_eq!(default_decision(&failed(None, &refused, 5 * SECOND)), "fetch", "the clock was set back since");
     }
 
     #[test]
@@ -461,6 +463,7 @@ pub(super) mod tests {
         let fresh = || Some(stored(12 * HOUR, 12 * HOUR));
         assert_eq!(decision(&began(-1, fresh(), None), &forced, &PLAIN), "fetch");
         assert_eq!(decision(&began(0, fresh(), None), &forced, &PLAIN), "serve");
+        assert_eq!(decision(&began(1, fresh(), None), &forced, &PLAIN), "fetch", "the clock was set back since");
         let error = Error::refused("no");
         assert_eq!(decision(&began(0, fresh(), Some(&error)), &forced, &PLAIN), "refuse", "it never falls back");
         assert_eq!(decision(&began(-1, fresh(), Some(&error)), &forced, &PLAIN), "fetch");

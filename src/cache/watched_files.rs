@@ -67,6 +67,12 @@ impl Snapshot {
         self.0.iter().map(certain).eq(other.0.iter().map(certain))
     }
 
+    /// Returns true if this thread has read another content of one of the files since [`watch`]: a fetch may have used it, even
+    /// if the file is by now what it was. A link may lead to another file for a moment.
+    pub(super) fn was_read_differently(&self, files: &[WatchedFile]) -> bool {
+        self.0.iter().zip(files).any(|(state, file)| crate::disk::files::has_read_other(&file.path, &state.digest))
+    }
+
     /// Returns true if the files are unchanged. `metadata` comes from [`stat_all`].
     ///
     /// Reads a file only if its metadata differs.
@@ -111,6 +117,11 @@ impl Certainty {
             _ => Self::Now,
         }
     }
+}
+
+/// Watches which contents of the files this thread reads from now on.
+pub(super) fn watch(files: &[WatchedFile]) {
+    files.iter().for_each(|file| crate::disk::files::watch(&file.path));
 }
 
 /// Returns the metadata of each file.

@@ -144,7 +144,7 @@ impl DiscoveredEndpoint {
     fn is_usable(&self, cx: &Context<'_>) -> bool {
         let age = cx.clock.now().since(self.asked);
         let is_fresh = (0..millis(VALIDITY)).contains(&age);
-        cx.requirements.force_since.map_or(is_fresh, |since| self.asked >= since)
+        cx.requirements.force_since.map_or(is_fresh, |since| (since..=cx.clock.now()).contains(&self.asked))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Reads files that ycred does not own: keys, tokens and certificates.
 
+use std::cell::RefCell;
 use std::ffi::OsString;
 use std::fmt;
 use std::fs::{self, File, Metadata};
@@ -12,6 +13,7 @@ use zeroize::Zeroizing;
 use crate::base::diagnostics::{Diagnostics, Warning};
 use crate::base::error::describe;
 use crate::base::error::{Error, Result};
+use crate::base::identity::{hex, value_digest};
 use crate::base::shell;
 use crate::system;
 use crate::system::process::StartFailure;
@@ -27,6 +29,41 @@ pub fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>> {
     read_checked(path, |_, _| Ok(()))
 }
 
+thread_local! {
+    /// Files whose contents matter beyond the call that reads them, and the digest of each content that was read.
+    static WATCHED: RefCell<Vec<(PathBuf, Vec<String>)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// How many files are watched, for processes that run for long.
+const WATCHED_MAX: usize = 32;
+
+/// Watches a file from now on: [`has_read_other`] tells which contents of it this thread has read.
+pub fn watch(path: &Path) {
+    WATCHED.with_borrow_mut(|watched| {
+        watched.retain(|(other, _)| other != path);
+        if watched.len() == WATCHED_MAX {
+            watched.remove(0);
+        }
+        watched.push((path.to_owned(), Vec::new()));
+    });
+}
+
+/// Returns true if this thread has read another content than the one with this digest since it has begun to watch the file.
+pub fn has_read_other(path: &Path, digest: &str) -> bool {
+    WATCHED.with_borrow(|watched| {
+        let mut contents = watched.iter().filter(|(other, _)| other == path).flat_map(|(_, digests)| digests);
+        contents.any(|other| other != digest)
+    })
+}
+
+fn note_read(path: &Path, content: &[u8]) {
+    WATCHED.with_borrow_mut(|watched| {
+        if let Some((_, digests)) = watched.iter_mut().find(|(other, _)| other == path) {
+            digests.push(hex(&value_digest(content)));
+        }
+    });
+}
+
 /// [`read`], after a check of the opened file.
 ///
 /// # Errors
@@ -40,7 +77,9 @@ pub fn read_checked(path: &Path, check: impl FnOnce(&Path, &Metadata) -> Result<
     if metadata.len() > SIZE_MAX {
         return Err(error_at(format!("is larger than {SIZE_MAX} bytes")));
     }
-    read_promised(&mut file, metadata.len()).map_err(|error| error_at(describe(&error)))
+    let content = read_promised(&mut file, metadata.len()).map_err(|error| error_at(describe(&error)))?;
+    note_read(path, &content);
+    Ok(content)
 }
 
 /// The hint for a process with too many open files.
@@ -52,7 +91,7 @@ pub const RAISE_FILE_LIMIT: &str = "raise the limit of open files (ulimit -n), t
 pub fn cannot_read(what: impl fmt::Display, error: &io::Error) -> Error {
     match StartFailure::of(error) {
         StartFailure::FileLimit => {
-            Error::unavailable(format!("{what}: too many files are open")).hint(RAISE_FILE_LIMIT)
+            Error::unavailable(format!("{what}: too many files are open")).hint(RAISE_FILE_LIMIT).unshared()
         }
         _ => Error::profile(format!("{what}: {}", describe(error))),
     }

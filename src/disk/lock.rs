@@ -83,6 +83,11 @@ impl LockGuard {
         guard
     }
 
+    /// Returns true if what this process has locked still has the name `path`.
+    pub(super) fn is_at(&self, path: &Path) -> bool {
+        self.file.metadata().is_ok_and(|metadata| is_at(&metadata, path))
+    }
+
     /// Writes into the lock file which process holds it, for the messages of others. Best effort.
     pub fn write_holder(&self, since: Timestamp, until: Timestamp) {
         system::signals::ignore_file_size_signal();

@@ -23,7 +23,7 @@ use crate::base::random;
 use crate::disk::files;
 pub use crate::disk::lock::{
     Lock, LockGuard, LockHolder, lock_holder, poll, recorded_holder, take_over, try_lock, try_lock_directory,
-    wait_for_lock,
+    try_lock_existing, wait_for_lock,
 };
 use crate::disk::permission;
 use crate::system;
@@ -113,7 +113,7 @@ pub fn replace(path: &Path, content: &[u8], is_durable: bool) -> io::Result<()> 
     written
 }
 
-fn put_in_place(temporary: &Path, path: &Path, is_durable: bool) -> io::Result<()> {
+pub(super) fn put_in_place(temporary: &Path, path: &Path, is_durable: bool) -> io::Result<()> {
     set_aside_if_foreign(path)?;
     system::files::rename(temporary, path, is_durable)?;
     if is_durable && let Some(directory) = path.parent() {
@@ -325,8 +325,14 @@ pub fn remove_temporary_files(directory: &Path) -> io::Result<()> {
 pub fn remove_leftovers(directory: &Path, names: &[String]) -> io::Result<()> {
     names.iter().filter(|name| is_leftover_name(name)).try_for_each(|name| {
         let path = directory.join(name);
-        // A directory is always foreign, so it contains no token.
-        if path.is_dir() { Ok(()) } else { remove(&path) }
+        if !path.is_dir() {
+            return remove(&path);
+        }
+        // Any other directory is foreign, so it contains no token.
+        if name.starts_with(TEMPORARY) {
+            remove_working_directory(&path);
+        }
+        Ok(())
     })
 }
 

@@ -15,9 +15,10 @@ use zeroize::Zeroizing;
 
 use crate::base::clock::{Clock, Timestamp, millis};
 use crate::base::random;
-use crate::disk::lock::{Lock, try_lock_directory, try_lock_existing};
+use crate::disk::lock::{Lock, try_lock_existing};
 use crate::disk::store;
 use crate::disk::store::{FileState, LOCK, NameList, RECORD, RELIEF_LOCK};
+use crate::disk::turn;
 use crate::system;
 
 /// Marks a directory as a cache for backup programs (<https://bford.info/cachedir/>).
@@ -57,8 +58,14 @@ pub type Identities = BTreeMap<String, Vec<String>>;
 ///
 /// Lists a large directory in parts: each sweep begins where the last one has ended.
 ///
-/// `is_dead` gets the content of a record that has not changed for [`DEAD_AGE`], and its age in milliseconds.
-pub fn sweep(directory: &Path, clock: &dyn Clock, is_dead: impl Fn(&[u8], i64) -> bool) {
+/// `is_dead` gets the content of a record that has not changed for [`DEAD_AGE`], and its age in milliseconds. `before_removal`
+/// gets the content of a dead record, in this process's turn to replace records, and may keep it.
+pub fn sweep(
+    directory: &Path,
+    clock: &dyn Clock,
+    is_dead: impl Fn(&[u8], i64) -> bool,
+    before_removal: impl Fn(&[u8]) -> bool,
+) {
     let (now, began) = (clock.now(), clock.elapsed());
     let tag = directory.join(CACHE_TAG);
     let age = fs::symlink_metadata(&tag).map_or(i64::MAX, |metadata| age_of(&metadata, now).saturating_abs());
@@ -85,6 +92,7 @@ pub fn sweep(directory: &Path, clock: &dyn Clock, is_dead: impl Fn(&[u8], i64) -
     for name in leftovers.iter().take(MAX_REMOVED) {
         removed += usize::from(remove_leftover(&directory.join(name), name, now));
     }
+    turn::remove_old_files(directory, now, HOUR);
     // Begin at a random one, so that the same ones are not left out each time.
     let mut identities: Vec<_> = identities(files).into_iter().collect();
     let middle = random::below(identities.len().max(1));
@@ -101,7 +109,7 @@ pub fn sweep(directory: &Path, clock: &dyn Clock, is_dead: impl Fn(&[u8], i64) -
             locks.sort();
             locks.dedup();
         }
-        match remove_dead(directory, &record, &locks, now, &is_dead) {
+        match remove_dead(directory, &record, &locks, now, &is_dead, &before_removal) {
             Some(Removal::Removed(_)) => removed += 1,
             Some(Removal::Locked) => is_any_locked = true,
             Some(Removal::Kept) | None => removed += remove_further_locks(directory, &record, &locks),
@@ -139,8 +147,18 @@ fn age_of(metadata: &fs::Metadata, now: Timestamp) -> i64 {
 fn remove_leftover(path: &Path, name: &str, now: Timestamp) -> bool {
     let Ok(metadata) = fs::symlink_metadata(path) else { return false };
     let limit = if name.starts_with(store::TEMPORARY) { HOUR } else { 24 * HOUR };
-    age_of(&metadata, now) > limit
-        && if metadata.is_dir() { fs::remove_dir(path) } else { fs::remove_file(path) }.is_ok()
+    if age_of(&metadata, now) <= limit {
+        return false;
+    }
+    match metadata.is_dir() {
+        // Of a process that was killed while it ended the turn of a stopped one.
+        true if name.starts_with(store::TEMPORARY) => {
+            store::remove_working_directory(path);
+            true
+        }
+        true => fs::remove_dir(path).is_ok(),
+        false => fs::remove_file(path).is_ok(),
+    }
 }
 
 /// Groups the names of records and locks by identity. Ignores other names.
@@ -164,6 +182,7 @@ fn remove_dead(
     locks: &[String],
     now: Timestamp,
     is_dead: &impl Fn(&[u8], i64) -> bool,
+    before_removal: &impl Fn(&[u8]) -> bool,
 ) -> Option<Removal> {
     let path = directory.join(format!("{record}{RECORD}"));
     let age = |path: &Path| fs::symlink_metadata(path).ok().map(|metadata| age_of(&metadata, now));
@@ -187,7 +206,7 @@ fn remove_dead(
         Ok(FileState::Foreign) | Err(_) => return None,
         Ok(FileState::Content(_) | FileState::Nothing) => {}
     }
-    remove(directory, record, locks, false, is_dead).ok()
+    remove(directory, record, locks, false, |content| is_dead(content) && content.is_none_or(before_removal)).ok()
 }
 
 /// Removes locks of an identity in use that no process holds, unless it has few. Each proxy and each combination of
@@ -206,14 +225,14 @@ fn remove_further_locks(directory: &Path, record: &str, locks: &[String]) -> usi
 pub enum Removal {
     /// The content of the removed record, if there was one.
     Removed(Option<Zeroizing<Vec<u8>>>),
-    /// A process is using the identity or the directory, or locking does not work here.
+    /// A process is using the identity or has the turn, or locking does not work here.
     Locked,
     /// `may_remove` was false, or the record is a foreign object.
     Kept,
 }
 
-/// Removes the record and then the locks of an identity, if this process can take each of its locks at once. Locks the
-/// directory for that, unless the caller has.
+/// Removes the record and then the locks of an identity, if this process can take each of its locks at once. Takes the turn
+/// for that, unless the caller has it.
 ///
 /// `may_remove` gets the record's content, which cannot change any more.
 ///
@@ -223,7 +242,7 @@ pub fn remove(
     directory: &Path,
     record: &str,
     locks: &[String],
-    is_directory_locked: bool,
+    has_turn: bool,
     may_remove: impl Fn(Option<&[u8]>) -> bool,
 ) -> io::Result<Removal> {
     let mut held = Vec::with_capacity(locks.len());
@@ -235,9 +254,9 @@ pub fn remove(
         }
     }
     // A process that was not there when the names were listed may be replacing the record.
-    let _directory = match is_directory_locked {
+    let _turn = match has_turn {
         true => None,
-        false => match try_lock_directory(directory) {
+        false => match turn::try_turn(directory) {
             Lock::Held(guard) => Some(guard),
             Lock::Busy | Lock::Impossible(_) => return Ok(Removal::Locked),
         },
@@ -278,6 +297,7 @@ mod tests {
 
     fn left(directory: &Path) -> Vec<String> {
         let mut names = store::names(directory).expect("readable");
+        names.retain(|name| name != turn::PLACE);
         names.sort();
         names
     }
@@ -303,7 +323,7 @@ mod tests {
         ] {
             fs::write(dir.path().join(name), content).expect("written");
         }
-        sweep(dir.path(), &clock(), is_dead);
+        sweep(dir.path(), &clock(), is_dead, |_| true);
         assert_eq!(left(dir.path()), ["02.json", "02.lock", "CACHEDIR.TAG", "note.txt"]);
     }
 
@@ -316,11 +336,11 @@ mod tests {
                 fs::write(dir.path().join(name), "dead").expect("written");
             }
             let guard = try_lock(&dir.path().join(held));
-            sweep(dir.path(), &clock(), is_dead);
+            sweep(dir.path(), &clock(), is_dead, |_| true);
             assert_eq!(left(dir.path())[..4], files, "{held}");
             drop(guard);
             fs::remove_file(dir.path().join(CACHE_TAG)).expect("a tag");
-            sweep(dir.path(), &clock(), is_dead);
+            sweep(dir.path(), &clock(), is_dead, |_| true);
             assert_eq!(left(dir.path()), [CACHE_TAG], "{held}");
         }
     }
@@ -333,11 +353,11 @@ mod tests {
         usual.iter().for_each(|name| write(name));
         (0..40).for_each(|number| write(&format!("01.{number:02x}.lock")));
         let held = try_lock(&dir.path().join("01.07.lock"));
-        sweep(dir.path(), &clock(), is_dead);
+        sweep(dir.path(), &clock(), is_dead, |_| true);
         assert_eq!(left(dir.path()), [&["01.07.lock"][..], &usual, &[CACHE_TAG]].concat());
         drop(held);
         fs::remove_file(dir.path().join(CACHE_TAG)).expect("a tag");
-        sweep(dir.path(), &clock(), is_dead);
+        sweep(dir.path(), &clock(), is_dead, |_| true);
         assert_eq!(left(dir.path()), [&usual[..], &[CACHE_TAG]].concat());
     }
 
@@ -349,24 +369,40 @@ mod tests {
         write("01.3f1c.lock".into());
         // The end of the directory, as far as this sweep knows. It sees these two only.
         fs::write(dir.path().join(CACHE_TAG), format!("{CACHE_TAG_TEXT}{POSITION}0\n{UNFINISHED}")).expect("written");
-        sweep(dir.path(), &clock(), is_dead);
+        sweep(dir.path(), &clock(), is_dead, |_| true);
         assert_eq!(left(dir.path()), ["01.json", CACHE_TAG]);
     }
 
     #[test]
-    fn a_sweep_that_cannot_lock_the_directory_leaves_work() {
+    fn a_sweep_that_does_not_get_the_turn_leaves_work() {
         let dir = tempfile::tempdir().expect("a directory");
         let tag = dir.path().join(CACHE_TAG);
         fs::write(dir.path().join("01.json"), "dead").expect("written");
-        let guard = try_lock_directory(dir.path());
+        let guard = turn::try_turn(dir.path());
         assert!(matches!(guard, Lock::Held(_)));
-        sweep(dir.path(), &clock(), is_dead);
+        sweep(dir.path(), &clock(), is_dead, |_| true);
         assert_eq!(left(dir.path()), ["01.json", CACHE_TAG]);
         assert!(LastSweep::of(&tag).is_unfinished, "the next one would wait for an hour");
         drop(guard);
-        sweep(dir.path(), &clock(), is_dead);
+        sweep(dir.path(), &clock(), is_dead, |_| true);
         assert_eq!(left(dir.path()), [CACHE_TAG]);
         assert!(!LastSweep::of(&tag).is_unfinished);
+    }
+
+    #[test]
+    fn what_must_happen_before_a_removal_happens_in_the_turn_of_the_sweep_and_for_dead_records_only() {
+        let dir = tempfile::tempdir().expect("a directory");
+        for (name, content) in [("01.json", "dead"), ("02.json", "valid"), ("03.json", "dead")] {
+            fs::write(dir.path().join(name), content).expect("written");
+        }
+        let (_guard, seen) = (try_lock(&dir.path().join("03.lock")), Mutex::new(Vec::new()));
+        sweep(dir.path(), &clock(), is_dead, |content| {
+            assert!(matches!(turn::try_turn(dir.path()), Lock::Busy));
+            seen.lock().expect("no panic").push(content.to_vec());
+            true
+        });
+        assert_eq!(seen.into_inner().expect("no panic"), [b"dead"]);
+        assert_eq!(left(dir.path()), ["02.json", "03.json", "03.lock", CACHE_TAG]);
     }
 
     #[test]
@@ -379,7 +415,7 @@ mod tests {
             *looks.lock().expect("no panic") += 1;
             *looks.lock().expect("no panic") == 1
         };
-        sweep(dir.path(), &clock(), is_dead);
+        sweep(dir.path(), &clock(), is_dead, |_| true);
         assert_eq!(left(dir.path()), ["01.json", CACHE_TAG]);
         assert_eq!(*looks.lock().expect("no panic"), 2);
     }
@@ -397,25 +433,25 @@ mod tests {
             FixedClock::at(store::modified(&metadata).shifted(age))
         };
         let records = || left(dir.path()).len() - 1;
-        sweep(dir.path(), &clock(), is_dead);
+        sweep(dir.path(), &clock(), is_dead, |_| true);
         write(1);
-        sweep(dir.path(), &tag(HOUR - 1), is_dead);
+        sweep(dir.path(), &tag(HOUR - 1), is_dead, |_| true);
         assert_eq!(records(), 1, "finished less than an hour ago");
         // A second more, so that the record counts as old even if the clock of the file system is coarse.
-        sweep(dir.path(), &tag(HOUR + 1000), is_dead);
+        sweep(dir.path(), &tag(HOUR + 1000), is_dead, |_| true);
         assert_eq!(records(), 0);
         write(3 * MAX_REMOVED);
         fs::remove_file(dir.path().join(CACHE_TAG)).expect("a tag");
-        sweep(dir.path(), &clock(), is_dead);
+        sweep(dir.path(), &clock(), is_dead, |_| true);
         assert_eq!(records(), 2 * MAX_REMOVED, "one sweep removes so many");
         assert!(LastSweep::of(&dir.path().join(CACHE_TAG)).is_unfinished);
-        sweep(dir.path(), &tag(SHORT_PAUSE - 1), is_dead);
+        sweep(dir.path(), &tag(SHORT_PAUSE - 1), is_dead, |_| true);
         assert_eq!(records(), 2 * MAX_REMOVED, "too soon");
         for name in left(dir.path()).iter().filter(|name| name.ends_with(RECORD)) {
             let file = fs::File::options().write(true).open(dir.path().join(name)).expect("a record");
             file.set_modified(std::time::UNIX_EPOCH).expect("an old record");
         }
-        sweep(dir.path(), &tag(SHORT_PAUSE + 1000), is_dead);
+        sweep(dir.path(), &tag(SHORT_PAUSE + 1000), is_dead, |_| true);
         assert_eq!(records(), MAX_REMOVED);
     }
 
@@ -441,7 +477,7 @@ mod tests {
         for number in 0..50 {
             fs::write(dir.path().join(format!("{number:02x}.json")), "dead").expect("written");
         }
-        sweep(dir.path(), &SlowClock(clock(), Duration::from_millis(1)), is_dead);
+        sweep(dir.path(), &SlowClock(clock(), Duration::from_millis(1)), is_dead, |_| true);
         assert_eq!(left(dir.path()).len(), 1 + 50 - 16 - 19, "nineteen looks fit into twenty milliseconds");
         assert!(LastSweep::of(&dir.path().join(CACHE_TAG)).is_unfinished);
     }
@@ -470,7 +506,7 @@ mod tests {
         let mut sweeps = 0;
         while files_of_dead() > 0 {
             let slow = SlowClock(clock(), Duration::from_millis(8));
-            sweep(dir.path(), &slow, is_dead);
+            sweep(dir.path(), &slow, is_dead, |_| true);
             let last = LastSweep::of(&tag);
             assert!(last.is_unfinished);
             positions.push(last.position);
@@ -482,7 +518,7 @@ mod tests {
         assert_eq!(left(dir.path()).len(), 1 + 2 * 990, "the valid ones are kept with their locks");
         // Even a sweep that has examined all of it leaves work for the next minute.
         fs::remove_file(&tag).expect("a tag");
-        sweep(dir.path(), &clock(), is_dead);
+        sweep(dir.path(), &clock(), is_dead, |_| true);
         assert!(LastSweep::of(&tag).is_unfinished);
     }
 
@@ -493,10 +529,10 @@ mod tests {
         fs::write(dir.path().join("01.json"), "dead").expect("written");
         // The end of the directory, as far as this sweep knows: its own lock is not in the list.
         fs::write(dir.path().join(CACHE_TAG), format!("{CACHE_TAG_TEXT}{POSITION}0\n{UNFINISHED}")).expect("written");
-        sweep(dir.path(), &clock(), is_dead);
+        sweep(dir.path(), &clock(), is_dead, |_| true);
         assert!(dir.path().join("01.json").exists() && dir.path().join("01.lock").exists());
         drop(held);
-        sweep(dir.path(), &clock(), is_dead);
+        sweep(dir.path(), &clock(), is_dead, |_| true);
         assert_eq!(left(dir.path()), [CACHE_TAG]);
     }
 
@@ -508,7 +544,7 @@ mod tests {
             fs::write(dir.path().join(CACHE_TAG), format!("{CACHE_TAG_TEXT}{POSITION}{position}\n{UNFINISHED}"))
                 .expect("written");
             for _ in 0..2 {
-                sweep(dir.path(), &clock(), is_dead);
+                sweep(dir.path(), &clock(), is_dead, |_| true);
             }
             assert_eq!(left(dir.path()), [CACHE_TAG], "{position}");
         }

@@ -19,6 +19,7 @@ use crate::disk::executable;
 use crate::sources::output::{MAX_OUTPUT, Outputs};
 use crate::sources::settings::Settings;
 use crate::system;
+use crate::system::process::StartFailure;
 use crate::system::programs::{self, ProcessGroup};
 
 /// A program from a profile, with its arguments.
@@ -117,9 +118,16 @@ impl Program {
         let environment = cx.http.environment();
         let not_started = |error: io::Error| {
             let search = environment.get(env::PATH);
-            executable::not_started(program, search, Some(&self.directory), &error)
+            let not_started = executable::not_started(program, search, Some(&self.directory), &error)
                 .context("cannot start the program")
-                .context(self)
+                .context(self);
+            // Another process may start it.
+            match StartFailure::of(&error) {
+                StartFailure::Forbidden | StartFailure::ProcessLimit | StartFailure::FileLimit => {
+                    not_started.unshared()
+                }
+                _ => not_started,
+            }
         };
         let mut process = programs::command_in(program, &self.directory).map_err(not_started)?;
         process

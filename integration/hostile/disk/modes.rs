@@ -3,10 +3,10 @@
 use std::fs;
 
 use crate::harness::YCRED;
-use crate::harness::files::{mode, names, set_mode};
+use crate::harness::files::{mode, set_mode};
 use crate::harness::machine::require_tracer;
 use crate::harness::strace::{Step, traced};
-use crate::hostile::records::warm_cache;
+use crate::hostile::records::{files_of, warm_cache};
 use crate::world::World;
 
 #[test]
@@ -20,10 +20,10 @@ fn under_umask_zero_files_are_0600_and_directories_0700() {
         .run()
         .succeeds()
         .stderr_is_empty();
-    for directory in ["deep", "deep/er", "deep/er/cache", "deep/er/cache/v1"] {
+    for directory in ["deep", "deep/er", "deep/er/cache", "deep/er/cache/v1", "deep/er/cache/v1/storing"] {
         assert_eq!(mode(&world.sandbox.path(directory)), 0o700, "{directory}");
     }
-    let files = names(&cache.join("v1"));
+    let files = files_of(&cache);
     assert_eq!(files.len(), 3, "a record, a lock and a tag: {files:?}");
     for file in files {
         assert_eq!(mode(&file), 0o600, "{}", file.display());

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::harness::files::{age, make_private, names, write_private};
-use crate::hostile::records::{temporary_files, warm_cache};
+use crate::hostile::records::{files_of, temporary_files, warm_cache};
 use crate::world::World;
 
 #[test]
@@ -37,7 +37,7 @@ fn a_sweep_removes_only_expired_records_and_old_temporary_files() {
     }
     age(&in_cache("CACHEDIR.TAG"), Duration::from_secs(3700));
     world.ycred(&["token", "--force-refresh"]).env("YCRED_CACHE_DIR", &cache).run().succeeds().stderr_is_empty();
-    let remaining: Vec<String> = names(&cache.join("v1"))
+    let remaining: Vec<String> = files_of(&cache)
         .iter()
         .map(|path| path.file_name().unwrap_or_default().to_string_lossy().into_owned())
         .filter(|name| !record.ends_with(name) && !record.with_extension("lock").ends_with(name))
@@ -119,7 +119,7 @@ fn dead_identities_are_removed_with_their_locks_while_a_valid_one_is_used() {
     let sweep = |tag_age: u64| {
         age(&cache.join("v1/CACHEDIR.TAG"), Duration::from_secs(tag_age));
         world.ycred(&["token", "--force-refresh"]).env("YCRED_CACHE_DIR", &cache).run().succeeds().stderr_is_empty();
-        names(&cache.join("v1")).len()
+        files_of(&cache).len()
     };
     assert_eq!(sweep(600), 3 + 400, "swept within the hour");
     // How many fit into one sweep depends on the machine. It goes on a minute later as long as there are some.

@@ -9,6 +9,7 @@ use crate::base::clock::{human, millis};
 use crate::base::error::{Error, describe};
 use crate::cloud::http::proxy::Route;
 use crate::cloud::http::tls::tls_error;
+use crate::system::process;
 
 /// The maximum size of a response in bytes. Real ones have at most a few KiB.
 pub(super) const BODY_MAX: u64 = 64 * 1024;
@@ -236,7 +237,9 @@ fn io_failure(error: &io::Error, url: &str, route: &Route) -> Failure {
         }
         _ => format!("{}{through}", describe(error)),
     };
-    Failure::temporary(Error::unavailable(format!("{url}: {why}")).hint(route.connection_hint()))
+    let failed = Error::unavailable(format!("{url}: {why}")).hint(route.connection_hint());
+    // Another process may have no such limit.
+    Failure::temporary(if process::is_limit_of_this_process(error) { failed.unshared() } else { failed })
 }
 
 fn tls_failure((error, is_permanent): (Error, bool)) -> Failure {

@@ -150,6 +150,9 @@ pub fn open_log(path: &Path) -> io::Result<File> {
 /// Whether a lock file can be removed while it is locked.
 pub const CAN_REMOVE_LOCKS: bool = true;
 
+/// Whether a directory can be locked.
+pub const CAN_LOCK_DIRECTORIES: bool = true;
+
 /// Returns true for a path below `/dev` or `/proc`, such as `/dev/stdin`: it names another file in another process.
 pub fn is_of_one_process(path: &Path) -> bool {
     path.starts_with("/dev") || path.starts_with("/proc")

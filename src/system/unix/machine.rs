@@ -16,7 +16,7 @@ pub fn identity() -> Option<Vec<(&'static str, String)>> {
     let file = std::fs::File::open("/proc/sys/kernel/random/boot_id");
     let length = file.and_then(|mut file| file.read(&mut boot)).ok()?;
     let boot = std::str::from_utf8(&boot[..length]).ok()?.trim();
-    let network = network()?;
+    let network = network_namespace()?;
     // SAFETY: utsname is plain data, and uname fills it with NUL-terminated strings.
     let host = unsafe {
         let mut names: libc::utsname = std::mem::zeroed();
@@ -28,19 +28,31 @@ pub fn identity() -> Option<Vec<(&'static str, String)>> {
     values.iter().all(|(_, value)| !value.is_empty()).then(|| values.into())
 }
 
-/// Returns the name of the network that this process sees: processes of one machine may see different ones. `None` if it
-/// cannot be read.
+/// Returns the name of the network that this process sees: processes of one machine may see different ones, and the first one
+/// of each machine may have the same number. `None` if it cannot be read.
 #[cfg(target_os = "linux")]
 pub fn network() -> Option<String> {
-    std::fs::read_link("/proc/self/ns/net").ok()?.into_os_string().into_string().ok()
+    namespace_of_machine("/proc/self/ns/net")
 }
 
 /// Returns the name of the set of processes among which a process number is unique, on any machine. `None` if it cannot be
 /// read.
 #[cfg(target_os = "linux")]
 pub fn pid_space() -> Option<String> {
+    namespace_of_machine("/proc/self/ns/pid")
+}
+
+/// Returns the name of this process's network namespace.
+#[cfg(target_os = "linux")]
+fn network_namespace() -> Option<String> {
+    std::fs::read_link("/proc/self/ns/net").ok()?.into_os_string().into_string().ok()
+}
+
+/// Returns the boot id and the number of a namespace, which is unique within one boot.
+#[cfg(target_os = "linux")]
+fn namespace_of_machine(link: &str) -> Option<String> {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-    let namespace = std::fs::read_link("/proc/self/ns/pid").ok()?.into_os_string().into_string().ok()?;
+    let namespace = std::fs::read_link(link).ok()?.into_os_string().into_string().ok()?;
     Some(format!("{} {namespace}", boot.trim()))
 }
 
@@ -98,6 +110,12 @@ mod tests {
         assert!(first.iter().all(|(name, value)| !name.is_empty() && !value.is_empty()), "{first:?}");
         assert_eq!(identity(), Some(first));
         assert_eq!(network().is_some(), cfg!(target_os = "linux"));
+        // The first network of each machine may have the same number.
+        #[cfg(target_os = "linux")]
+        {
+            let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("a boot id");
+            assert!(network().is_some_and(|network| network.starts_with(boot.trim())));
+        }
         assert!(pid_space().is_some_and(|name| Some(name) == pid_space()));
     }
 }

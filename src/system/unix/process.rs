@@ -266,6 +266,22 @@ impl StartFailure {
     }
 }
 
+/// Returns true if no connection could be made because of a limit or a sandbox of this process: another process of this user may
+/// have none.
+pub fn is_limit_of_this_process(error: &io::Error) -> bool {
+    let codes = [
+        libc::EAFNOSUPPORT,
+        libc::EPERM,
+        libc::EACCES,
+        libc::EMFILE,
+        libc::ENFILE,
+        libc::ENOMEM,
+        libc::ENOBUFS,
+        libc::ENOSYS,
+    ];
+    error.raw_os_error().is_some_and(|code| codes.contains(&code))
+}
+
 /// Returns true if a child has ended. It stays a zombie, so that its process group cannot become that of a stranger.
 ///
 /// # Errors

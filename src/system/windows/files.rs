@@ -117,6 +117,9 @@ pub fn open_log(path: &Path) -> io::Result<File> {
 /// from being used again.
 pub const CAN_REMOVE_LOCKS: bool = false;
 
+/// Whether a directory can be locked.
+pub const CAN_LOCK_DIRECTORIES: bool = false;
+
 /// Returns true for a path that may lead to something else in another process: here, a device such as `con`.
 pub fn is_of_one_process(path: &Path) -> bool {
     refuse_device(path).is_err()

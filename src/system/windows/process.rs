@@ -20,6 +20,7 @@ use windows_sys::Win32::Foundation::{
     ERROR_NOT_ENOUGH_QUOTA, ERROR_PATH_NOT_FOUND, ERROR_SHARING_VIOLATION, ERROR_TOO_MANY_OPEN_FILES,
     INVALID_HANDLE_VALUE, WAIT_OBJECT_0, WAIT_TIMEOUT,
 };
+use windows_sys::Win32::Networking::WinSock::{WSAEACCES, WSAEAFNOSUPPORT, WSAEMFILE, WSAENOBUFS};
 use windows_sys::Win32::Storage::FileSystem::{FILE_TYPE_CHAR, FILE_TYPE_PIPE, GetFileType};
 use windows_sys::Win32::System::Console::{
     CONSOLE_SCREEN_BUFFER_INFO, ENABLE_VIRTUAL_TERMINAL_PROCESSING, GetConsoleMode, GetConsoleScreenBufferInfo,
@@ -127,6 +128,13 @@ pub enum ParentEnd {
 
 /// Does nothing: a job ends the child, for which the child must be running.
 pub fn end_child_with_parent(_: &mut Command, _: ParentEnd) {}
+
+/// Returns true if no connection could be made because of a limit or a sandbox of this process: another process of this user may
+/// have none.
+pub fn is_limit_of_this_process(error: &io::Error) -> bool {
+    let codes = [WSAEACCES, WSAEMFILE, WSAENOBUFS, WSAEAFNOSUPPORT];
+    error.raw_os_error().is_some_and(|code| codes.contains(&code))
+}
 
 /// Why a program could not be started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
