@@ -1,6 +1,7 @@
 //! What processes share: a token always, and a failure only with processes that would fail in the same way.
 
 mod many;
+mod passed_on;
 mod stopped;
 mod storing;
 

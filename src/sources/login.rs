@@ -15,6 +15,7 @@ use crate::base::diagnostics::Warning;
 use crate::base::error::{Error, Kind, Result, describe};
 use crate::base::identity::Identity;
 use crate::base::token::Credential;
+use crate::cache::failure::Surroundings;
 use crate::cache::freshness::RenewalRules;
 use crate::cache::record::FUTURE_TOLERANCE;
 use crate::cloud::Context;
@@ -73,10 +74,22 @@ impl Grant for LoginGrant {
 
     fn fetch(&self, cx: &Context<'_>) -> Result<Credential> {
         let mut started = None;
-        let outcome = store::poll(&cx.deadline, cx.clock, || self.look(&mut started, cx).transpose());
-        outcome.unwrap_or_else(|| {
+        // As in the cache, nobody waits long for a better token than one that is good enough.
+        let at_hand = || self.login.store.load().ok().and_then(|state| self.at_hand(&state, cx));
+        let deadline = match at_hand() {
+            Some(_) => cx.deadline.at_most(cx.clock, SOFT_RENEWAL),
+            None => cx.deadline,
+        };
+        let outcome = store::poll(&deadline, cx.clock, || self.look(&mut started, cx).transpose());
+        let outcome = outcome.unwrap_or_else(|| {
             let state = self.login.store.load()?;
-            self.outcome(&state, cx).unwrap_or_else(|| self.fall_back(&state, self.not_finished(cx), cx))
+            let outcome = self.outcome(&state, cx).or_else(|| self.at_hand(&state, cx).map(Ok));
+            outcome.unwrap_or_else(|| self.fall_back(&state, self.not_finished(cx), cx))
+        });
+        // The failure of a renewal that this process has started is its own.
+        outcome.map_err(|mut error| {
+            error.is_unshared &= started.is_none();
+            error
         })
     }
 
@@ -92,6 +105,9 @@ struct StartedRenewal {
     /// When, by the steady clock.
     at: Duration,
 }
+
+/// How long a call waits for the renewal of a token that is good enough, as in the cache.
+const SOFT_RENEWAL: Duration = Duration::from_secs(5);
 
 /// After this time without a sign of a renewal process, it is started again.
 const START_LIMIT: Duration = Duration::from_secs(1);
@@ -109,6 +125,10 @@ impl LoginGrant {
             Err(_) => _ = self.login.store.load()?,
         }
         let guard = match self.login.store.try_lock() {
+            // Another process renews it.
+            Lock::Busy if started.is_none() => {
+                return Ok(self.login.store.load().ok().and_then(|state| self.at_hand(&state, cx)));
+            }
             Lock::Busy => return Ok(None),
             Lock::Held(guard) => Some(guard),
             Lock::Impossible(error) => {
@@ -125,7 +145,8 @@ impl LoginGrant {
         if let Some(sent_at) = state.sent_at.filter(|_| guard.is_some()) {
             // Nobody holds the lock, so nobody waits for the answer any more.
             let is_usable = state.unexpired(cx.clock.now()).is_some();
-            if is_usable || state.is_sent_again || sent_at >= cx.began {
+            let is_of_this_call = (cx.began..=cx.clock.now()).contains(&sent_at);
+            if is_usable || state.is_sent_again || is_of_this_call {
                 return self.fall_back(&state, self.in_doubt(&state, sent_at, cx), cx).map(Some);
             }
         }
@@ -203,9 +224,11 @@ impl LoginGrant {
     /// Returns what the state says about this call, if it says enough. Makes no request.
     fn outcome(&self, state: &LoginState, cx: &Context<'_>) -> Option<Result<Credential>> {
         let force_since = cx.requirements.force_since;
+        // One in the future was before this machine's clock was set back, or another machine's clock is ahead.
+        let now = cx.clock.now();
         let renewal = state.renewal.as_ref().filter(|renewal| match force_since {
-            Some(since) => renewal.began >= since,
-            None => renewal.ended >= cx.began,
+            Some(since) => (since..=now).contains(&renewal.began),
+            None => (cx.began..=now).contains(&renewal.ended),
         });
         if let Some(renewal) = renewal {
             cx.warn_of_clock(renewal.skew);
@@ -235,8 +258,12 @@ impl LoginGrant {
     fn shared_failure(&self, renewal: &Renewal, state: &LoginState, cx: &Context<'_>) -> Option<Error> {
         let failure = renewal.failure.as_ref()?;
         match state.sent_at {
-            Some(sent_at) => Some(self.in_doubt(state, sent_at, cx)),
-            None => (failure.is_answer || failure.group == cx.http.sharing_group()).then(|| failure.error()),
+            Some(sent_at) if sent_at <= renewal.began => Some(self.in_doubt(state, sent_at, cx)),
+            // The next renewal has begun. It may have another network.
+            Some(_) => None,
+            None => failure
+                .counts_for(&cx.http.sharing_group(), &Surroundings::of_this_process(None))
+                .then(|| failure.error()),
         }
     }
 
@@ -247,7 +274,7 @@ impl LoginGrant {
         let now = cx.clock.now();
         let left = credential.remaining(now);
         let is_usable = match cx.requirements.force_since {
-            Some(since) => access.began >= since && left.max > 0,
+            Some(since) => (since..=now.plus(FUTURE_TOLERANCE)).contains(&access.began) && left.max > 0,
             // Without a refresh token, the login has no other token.
             None if state.refresh_token.is_none() => left.max > 0,
             // The token was obtained while this machine's clock was ahead, so its times are unreliable. The cache has
@@ -260,6 +287,25 @@ impl LoginGrant {
             }
         };
         is_usable.then_some(credential)
+    }
+
+    /// Returns the token stored with the login if it is good enough although it is due for renewal, and the cache has none.
+    fn at_hand(&self, state: &LoginState, cx: &Context<'_>) -> Option<Credential> {
+        let now = cx.clock.now();
+        let is_reliable = state.access.as_ref().is_some_and(|access| access.began <= now.plus(FUTURE_TOLERANCE));
+        let credential = state.unexpired(now).filter(|_| is_reliable && cx.requirements.force_since.is_none())?;
+        let is_good = credential.remaining(now).max >= millis(cx.requirements.min_ttl);
+        (is_good && !self.has_cached_token(cx)).then_some(credential)
+    }
+
+    /// Returns true if the cache has a valid token. The caller then returns that one if a renewal fails.
+    fn has_cached_token(&self, cx: &Context<'_>) -> bool {
+        let cached = match self.caching {
+            Caching::Never => None,
+            Caching::Enabled(_) => cx.cache.entry(&self.identity).load().ok().flatten(),
+        };
+        let cached = cached.and_then(|record| record.credential());
+        cached.is_some_and(|credential| !credential.is_expired(cx.clock.now()))
     }
 
     /// Checks that there is a refresh token, and the key that it is bound to.
@@ -280,15 +326,8 @@ impl LoginGrant {
     /// # Errors
     /// `error`, in all other cases.
     fn fall_back(&self, state: &LoginState, error: Error, cx: &Context<'_>) -> Result<Credential> {
-        let cached = match self.caching {
-            Caching::Never => None,
-            Caching::Enabled(_) => cx.cache.entry(&self.identity).load().ok().flatten(),
-        };
-        let is_cached = cached
-            .and_then(|record| record.credential())
-            .is_some_and(|credential| !credential.is_expired(cx.clock.now()));
         let usable = state.unexpired(cx.clock.now());
-        match usable.filter(|_| cx.requirements.force_since.is_none() && !is_cached) {
+        match usable.filter(|_| cx.requirements.force_since.is_none() && !self.has_cached_token(cx)) {
             Some(credential) => {
                 let left = human(credential.left(cx.clock.now()));
                 let reason = error.reason();

@@ -18,6 +18,7 @@ use crate::base::random;
 use crate::base::secret::Secret;
 use crate::base::token::Credential;
 use crate::cache::attempt::back_off;
+use crate::cache::failure::Surroundings;
 use crate::cache::freshness::RenewalRules;
 use crate::cloud::Context;
 use crate::cloud::auth::AuthResponse;
@@ -172,7 +173,9 @@ impl LoginRenewal<'_> {
             }
             Err(error) => (self.failed(state, &error, began), Err(error), 0),
         };
-        let failure = result.as_ref().err().map(|error| RenewalFailure::new(error, self.cx.http.sharing_group()));
+        let failure = result.as_ref().err();
+        let failure = failure
+            .map(|error| RenewalFailure::new(error, self.cx.http.sharing_group(), Surroundings::of_this_process(None)));
         let ended = self.cx.clock.now();
         next.renewal = Some(Renewal { attempt: random::id(), began, ended, skew, failure });
         let unsaved = self.store(&next, space, result.is_ok()).err();

@@ -23,6 +23,7 @@ use crate::base::identity::{Identity, MissingFile, hex, value_digest};
 use crate::base::secret::Secret;
 use crate::base::secret::expose;
 use crate::base::token::Credential;
+use crate::cache::failure::Surroundings;
 use crate::cache::sharing_group::SharingGroup;
 use crate::cloud::jwt::ProofKey;
 use crate::disk::store;
@@ -114,6 +115,9 @@ pub struct RenewalFailure {
     /// The sharing group of the process that failed. `way` is its older name.
     #[serde(rename = "way")]
     pub group: SharingGroup,
+    /// Its surroundings. An older ycred stores none: its failures count in all.
+    #[serde(rename = "network", default, skip_serializing_if = "Option::is_none")]
+    pub surroundings: Option<Surroundings>,
 }
 
 /// Why and when a login ended.
@@ -141,7 +145,7 @@ impl LoginEnd {
 }
 
 impl RenewalFailure {
-    pub fn new(error: &Error, group: SharingGroup) -> Self {
+    pub fn new(error: &Error, group: SharingGroup, surroundings: Surroundings) -> Self {
         Self {
             kind: error.kind.exit_code(),
             message: error.reason(),
@@ -150,11 +154,17 @@ impl RenewalFailure {
             is_answer: error.is_answer,
             status: error.status,
             group,
+            surroundings: Some(surroundings),
         }
     }
 
+    /// Returns true if a process of this group with these surroundings would fail in the same way.
+    pub fn counts_for(&self, group: &SharingGroup, surroundings: &Surroundings) -> bool {
+        self.is_answer || (self.group == *group && self.surroundings.as_ref().is_none_or(|own| own == surroundings))
+    }
+
     pub fn error(&self) -> Error {
-        let mut error = Error::new(Kind::from_exit_code(self.kind), &self.message);
+        let mut error = Error::new(Kind::from_exit_code(self.kind), &self.message).unshared();
         error.has_timed_out = self.timed_out;
         error.is_answer = self.is_answer;
         error.status = self.status;
@@ -420,7 +430,7 @@ impl LoginStore {
         }
         let Ok(state) = self.load() else { return };
         if state.access.as_ref().is_some_and(|access| access.token == *token) {
-            let _ = self.store(&LoginState { access: None, ..state }, None);
+            let _ = self.store_if_current(&LoginState { access: None, ..state }, None);
         }
     }
 
