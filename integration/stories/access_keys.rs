@@ -492,3 +492,23 @@ fn logout_deletes_every_key_of_the_profile_whatever_its_flags() {
     let output = world.sandbox.ycred(["logout", "--all"]).run().exits(0).stderr_is_empty().stdout;
     assert!(output.contains("deleted 8 cached tokens"), "{output}");
 }
+
+#[test]
+fn a_key_that_is_requested_for_the_first_time_during_a_logout_is_not_stored() {
+    for logout in [&["logout"][..], &["logout", "--all"]] {
+        let world = World::new();
+        world.get();
+        world.emulator.fault(Fault::held().on(Endpoint::EphemeralAccessKeys).times(1));
+        let call = world.aws(&["--timeout", "60s"]).start();
+        assert!(world.emulator.wait_for_requests(EPHEMERAL_ACCESS_KEYS, 1, MINUTE));
+        world.ycred(logout).and(["--timeout", "2s"]).run().exits(0);
+        world.emulator.clear_faults();
+        let key = world.access_key_in(&call.finish().exits(0));
+        for path in world.sandbox.files("cache") {
+            let content = fs::read(&path).expect("readable");
+            assert!(!String::from_utf8_lossy(&content).contains(&key.secret), "{logout:?}: {}", path.display());
+        }
+        assert_ne!(world.access_key(&[]).id, key.id, "{logout:?}");
+        assert_eq!(world.key_requests(), 2, "{logout:?}");
+    }
+}

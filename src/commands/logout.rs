@@ -55,22 +55,37 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
             return Err(Error::usage("cannot combine --all with a profile")
                 .hint("run `ycred logout --all`, or omit --all to log out of one profile"));
         }
-        let local_states = if must_revoke { all_local_states(call, session) } else { Vec::new() };
-        delete_all(call, session, &mut report)?;
+        let limit = call.options.timeout.unwrap_or(ALL_LIMIT);
+        let deadline = Deadline::of_run(limit);
+        if !must_revoke {
+            delete_all(&deadline, session, &mut report)?;
+            return Ok(report.outcome());
+        }
+        let local_states = all_local_states(&deadline.share(session.clock, STATE_SHARE), session);
+        // Leaves time for the cloud.
+        delete_all(&deadline.share(session.clock, DELETION_SHARE), session, &mut report)?;
         for local_state in local_states {
-            local_state.revoke(call, session, &mut report);
+            local_state.revoke(limit, call, session, &mut report);
         }
         return Ok(report.outcome());
     }
     let profile = session.profile(&selected_profile(call)?)?;
     // Read the tokens before they are deleted.
-    let local_state = must_revoke.then(|| LocalState::of(&profile, call, session)).transpose()?;
-    delete_one(&profile, call, session, &mut report)?;
+    let limit = call.options.timeout.unwrap_or(profile.timeout);
+    let deadline = Deadline::of_run(limit).share(session.clock, STATE_SHARE);
+    let local_state = must_revoke.then(|| LocalState::of(&profile, &deadline, session)).transpose()?;
+    if let Err(error) = delete_one(&profile, call, session, &mut report) {
+        // What cannot be deleted can still be revoked.
+        if !must_revoke {
+            return Err(error);
+        }
+        report.error = Some(error);
+    }
     if report.text.is_empty() {
         let _ = writeln!(report.text, "{profile}: no token in the cache");
     }
     if let Some(local_state) = local_state {
-        local_state.revoke(call, session, &mut report);
+        local_state.revoke(limit, call, session, &mut report);
     }
     Ok(report.outcome())
 }
@@ -92,11 +107,14 @@ impl Report {
 
 /// The time limit of `--all`, which may have to wait for many processes.
 const ALL_LIMIT: Duration = Duration::from_secs(9);
+/// The share of the time limit in which to wait for renewals of the logins that are revoked.
+const STATE_SHARE: f64 = 0.25;
+/// The share of the remaining time in which to delete everything, if it is revoked afterwards.
+const DELETION_SHARE: f64 = 0.7;
 
-fn delete_all(call: &CommandCall, session: &Session<'_>, report: &mut Report) -> Result<()> {
+fn delete_all(deadline: &Deadline, session: &Session<'_>, report: &mut Report) -> Result<()> {
     let cache = session.cache();
     let cache_error = |error| cannot_delete(Path::new(&cache.place()), &error);
-    let deadline = Deadline::of_run(call.options.timeout.unwrap_or(ALL_LIMIT));
     // Logins first: a hook can use a login to put a token back into the cache.
     if let Ok(state) = &session.places.state {
         let state_error = |error| cannot_delete(state, &error);
@@ -112,7 +130,7 @@ fn delete_all(call: &CommandCall, session: &Session<'_>, report: &mut Report) ->
         }
     }
     let patience = LogoutPatience::default();
-    let deleted = cache.delete_idle(&deadline, &patience, session.clock).map_err(cache_error)?;
+    let deleted = cache.delete_idle(deadline, &patience, session.clock).map_err(cache_error)?;
     let (mut removed, mut left) = (deleted.tokens, deleted.left);
     // Empty all records first: each wait for a fetch may take the rest of the time.
     let mut emptied = Vec::new();
@@ -127,7 +145,7 @@ fn delete_all(call: &CommandCall, session: &Session<'_>, report: &mut Report) ->
     for (busy, token) in emptied {
         let token = match deadline.left(session.clock).is_zero() {
             true => token,
-            false => remove_again(&busy.slot, token, || busy.try_all_locks(), &deadline, &patience, session)
+            false => remove_again(&busy.slot, token, || busy.try_all_locks(), deadline, &patience, session)
                 .map_err(cache_error)?,
         };
         removed += usize::from(token != RemovedToken::Nothing);
@@ -181,7 +199,8 @@ impl Deletion<'_> {
     pub fn end_login(&self, report: &mut String) -> Result<()> {
         let Self { profile, session, .. } = self;
         let Some(login) = profile.login()? else { return Ok(()) };
-        let removed = end_login(&login.store, &self.deadline, session)
+        // Leaves time for the tokens beside a stopped process that is renewing it.
+        let removed = end_login(&login.store, &self.deadline.share(session.clock, 0.5), session)
             .map_err(|error| cannot_delete(login.store.directory(), &error))?;
         if removed.any {
             let _ = writeln!(report, "{profile}: logged out and deleted the login's data");
@@ -198,8 +217,19 @@ impl Deletion<'_> {
         let cache = session.cache();
         let cache_error = |error| cannot_delete(Path::new(&cache.place()), &error);
         let mut has_all_keys = true;
+        // Empty the records of the chain first. From then on, a process that is getting an access key for one of these tokens
+        // cannot store it, although its key has no record yet.
+        let (patience, mut emptied) = (LogoutPatience::default(), Vec::new());
+        let mut link: Option<&dyn Grant> = Some(grant);
+        while let Some(grant) = link.take() {
+            link = grant.inner();
+            if !(self.is_shared)(grant.identity()) {
+                let token = cache.entry(grant.identity()).slot.clear(&patience, session.clock).map_err(cache_error)?;
+                emptied.push((grant, token));
+            }
+        }
         if !(self.is_shared)(grant.identity()) {
-            // Access keys first: a process that is getting one waits for a token of the grant.
+            // Wait for the access keys first: a process that is getting one waits for a token of the grant.
             let request = |record: &Record| access_key::request_of(record.settings(), grant.identity());
             let keys = cache.slots_where(&grant.identity().name(), request, deadline, session.clock);
             let keys = keys.map_err(cache_error)?;
@@ -219,14 +249,10 @@ impl Deletion<'_> {
             true => format!("which expires at {expires}"),
             false => format!("still valid in the cloud until {expires}{}", self.advice),
         };
-        let mut link: Option<&dyn Grant> = Some(grant);
-        while let Some(grant) = link {
-            link = grant.inner();
-            if (self.is_shared)(grant.identity()) {
-                continue;
-            }
-            let entry = cache.entry(grant.identity());
-            if let RemovedToken::Token(expires) = remove_token(&entry.slot, deadline, session).map_err(cache_error)? {
+        for (grant, token) in emptied {
+            let slot = &cache.entry(grant.identity()).slot;
+            let token = remove_again(slot, token, || slot.try_all_locks(), deadline, &patience, session);
+            if let RemovedToken::Token(expires) = token.map_err(cache_error)? {
                 let account = grant.account().unwrap_or_else(|_| "an account".into());
                 let validity = validity(expires);
                 let _ = writeln!(report, "{profile}: deleted the cached token of {account}, {validity}");
@@ -293,17 +319,18 @@ struct LocalState {
     login: Option<(LoginClient, LoginState)>,
 }
 
-fn all_local_states(call: &CommandCall, session: &Session<'_>) -> Vec<LocalState> {
+fn all_local_states(deadline: &Deadline, session: &Session<'_>) -> Vec<LocalState> {
     let load = |name: String| session.profile(&ProfileRef::Name { by: "logout", name: name.clone() }).ok();
     // Skips aliases: the profile of an alias is in the list under its own name.
     let profiles = find::names(session.places)
         .into_iter()
         .filter_map(|name| load(name.clone()).filter(|profile| profile.name.as_ref() == Some(&name)));
-    profiles.filter_map(|profile| LocalState::of(&profile, call, session).ok()).collect()
+    profiles.filter_map(|profile| LocalState::of(&profile, deadline, session).ok()).collect()
 }
 
 impl LocalState {
-    fn of(profile: &Profile, call: &CommandCall, session: &Session<'_>) -> Result<Self> {
+    /// Reads what is kept of a profile. Waits until the deadline for a renewal of its login.
+    fn of(profile: &Profile, deadline: &Deadline, session: &Session<'_>) -> Result<Self> {
         let grant = profile.open()?;
         let cache = session.cache();
         let now = session.clock.now();
@@ -321,21 +348,20 @@ impl LocalState {
             add(cache.entry(grant.identity()).load().ok().flatten().and_then(|record| record.credential()));
             link = grant.inner();
         }
-        let deadline = Deadline::of_run(call.options.timeout.unwrap_or(profile.timeout));
         let login = profile.login()?.and_then(|login| {
             // A renewing process replaces the refresh token. The new one must be revoked, so wait for it.
             session.diagnostics.debug(|| format!("{profile}: waiting until no process is renewing the login"));
-            let _lock = login.store.wait_for_lock(&deadline, session.clock);
+            let _lock = login.store.wait_for_lock(deadline, session.clock);
             login.store.load().ok().map(|state| (login, state))
         });
         add(login.as_ref().and_then(|(_, state)| state.access.as_ref()).map(|access| access.credential()));
         Ok(Self { profile: profile.clone(), tokens, login })
     }
 
-    /// Revokes the login and the tokens in the cloud. Reports a failure and continues with the next token.
-    fn revoke(&self, call: &CommandCall, session: &Session<'_>, report: &mut Report) {
+    /// Revokes the login and the tokens in the cloud. Reports a failure and continues with the next token. `timeout` is the
+    /// time limit of the whole call.
+    fn revoke(&self, timeout: Duration, call: &CommandCall, session: &Session<'_>, report: &mut Report) {
         let profile = &self.profile;
-        let timeout = call.options.timeout.unwrap_or(profile.timeout);
         let fail = |error: Error, report: &mut Report| {
             let error = error.context(format!("{profile}: removed from this machine, but not revoked in the cloud"));
             report.error.get_or_insert(error);

@@ -1,13 +1,15 @@
 //! How `logout` and `revoke` end a login and its tokens.
 
-use super::process::renewal_process;
+use super::process::{renewal_process, send};
 use super::renewal::LOGIN_HINT;
 use std::fs;
+use std::time::Duration;
 
 use crate::emulator::Config;
 use crate::emulator::auth::TOKEN;
 use crate::emulator::faults::{Endpoint, Fault};
 use crate::expect::{fails_with, fails_with_hint, prints_token};
+use crate::harness::control::Timed;
 use crate::harness::machine::require_tracer;
 use crate::harness::waiting::{HOUR, WAIT_LIMIT, is_free, wait_until};
 use crate::sources::person::Person;
@@ -191,6 +193,74 @@ fn logout_can_revoke_the_login_in_the_cloud() {
     let token = person.get();
     let run = person.world.sandbox.ycred(["logout", "--revoke", "--all"]).run().exits(0).stderr_is_empty();
     assert!(run.stdout.contains("ended 1 login") && !person.world.emulator.is_live(&token), "{run}");
+}
+
+#[test]
+fn logout_of_all_with_revoke_has_one_time_limit() {
+    let worlds = [(&[][..], Duration::from_secs(10)), (&["--timeout", "4s"][..], Duration::from_secs(4))].map(
+        |(options, limit)| {
+            let person = Person::new();
+            person.log_in();
+            person.get();
+            let world = &person.world;
+            // One profile's login is being renewed by a process that is stopped. The tokens of others cannot be revoked.
+            person.age(13 * HOUR);
+            world.emulator.fault(Fault::held().on(Endpoint::OauthToken));
+            let renewing = person.token(&["--timeout", "1s", "--no-cache"]).run().exits(4);
+            assert!(renewing.stderr.contains("renewing this login"), "{renewing}");
+            let process = renewal_process(&person.file(".lock"));
+            send(libc::SIGSTOP, process);
+            let names = ["a", "b", "c"];
+            for name in names {
+                world.profile(name, "timeout = \"60s\"");
+                prints_token(world.token(&["-p", name]).run());
+            }
+            world.emulator.fault(Fault::held().on(Endpoint::Revoke));
+            let arguments = [&["logout", "--all", "--revoke"], options].concat();
+            (Timed::start(&world.sandbox, [world.ycred(&arguments)], limit), process, person)
+        },
+    );
+    let ended = worlds.map(|(timed, process, person)| {
+        let timed = timed.finish().remove(0);
+        send(libc::SIGKILL, process);
+        (timed, person)
+    });
+    for (timed, person) in ended {
+        assert!(!timed.is_late(), "{:?} after the control process\n{}", timed.lateness, timed.run);
+        let run = timed.run.exits(4).stdout_has("ended 1 login").stdout_has("deleted 4 cached tokens");
+        assert!(run.stderr.contains("removed from this machine, but not revoked in the cloud"), "{run}");
+        for path in [person.world.sandbox.files("state"), person.world.sandbox.files("cache")].concat() {
+            let content = fs::read(&path).expect("readable");
+            assert!(!String::from_utf8_lossy(&content).contains("t1."), "{}", path.display());
+        }
+    }
+}
+
+#[test]
+fn beside_a_stopped_renewal_a_logout_deletes_and_revokes_what_it_can() {
+    let person = Person::new();
+    person.log_in();
+    person.get();
+    person.world.sandbox.ycred(["aws"]).run().exits(0);
+    // The tokens in the cache stay valid.
+    let mut state = person.state();
+    crate::world::shift(&mut state, -13 * 3_600_000);
+    fs::write(person.file(".json"), state.to_string()).expect("written");
+    person.world.emulator.fault(Fault::held().on(Endpoint::OauthToken));
+    person.token(&["--timeout", "1s", "--no-cache"]).run().exits(4);
+    let process = renewal_process(&person.file(".lock"));
+    send(libc::SIGSTOP, process);
+    person.world.emulator.clear_faults();
+    let run = person.world.sandbox.ycred(["logout", "--revoke", "--timeout", "4s"]).run();
+    send(libc::SIGKILL, process);
+    for expected in ["logged out", "deleted the cached access key", "deleted the cached token", "revoked the token of"]
+    {
+        assert!(run.stdout.contains(expected), "{expected}\n{run}");
+    }
+    for path in [person.world.sandbox.files("state"), person.world.sandbox.files("cache")].concat() {
+        let content = fs::read(&path).expect("readable");
+        assert!(!String::from_utf8_lossy(&content).contains("t1."), "{}", path.display());
+    }
 }
 
 #[test]

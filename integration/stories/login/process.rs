@@ -32,7 +32,7 @@ pub fn renewal_process(lock: &Path) -> i32 {
     i32::try_from(holder().expect("a process id")).expect("a process id")
 }
 
-fn send(signal: i32, process: i32) {
+pub fn send(signal: i32, process: i32) {
     // SAFETY: `kill` touches no memory, and the process holds the lock of this test's login.
     assert_eq!(unsafe { libc::kill(process, signal) }, 0, "the process {process} exists");
 }
