@@ -3,6 +3,18 @@
  * A fetcher is one run of ycred without a usable token. Each may be killed or stopped at any step, and a lock may be
  * lost once: a process then goes on without it. docs/sharing.md explains the rules in the same order.
  *
+ * What each part stands for:
+ *   fetcher         obtain::Run::lead_or_wait, and lead from the request on
+ *   lock            lock_name in obtain.rs, SharingGroup::lock_name_of
+ *   try_lock        lock::try_lock_opened; release_lock is the end of LockGuard, which removes a `.way-` lock
+ *   relief          Slot::try_relief, lock::take_over. relief.pml has the times
+ *   take_turn       turn::wait_for_turn with end_turn, Turn::wait
+ *   store           Entry::store_attempt, Attempt::may_replace, Entry::write_unless_logged_out, Turn::replace
+ *   sweeper         sweep::sweep, remove_dead, remove, remove_further_locks; sweep_directory in cache.rs
+ *   logout          Slot::clear twice, logout::remove_again
+ *   logout_all      Cache::delete_idle, then Slot::clear for the identities in use
+ *   exchanger       a fetch that exchanges the first identity's token: Entry::exchanging, Deletion::delete_tokens
+ *
  * Options, for spin's -D:
  *   FETCHERS   number of fetchers of the first identity (3); the last one is of a sharing group of its own and has another
  *              lock
@@ -17,6 +29,9 @@
  *   SWEEP      a sweep runs too
  *   LOGOUT     a logout of the first identity runs too
  *   LOGOUT_ALL a logout of all identities runs too
+ *   FURTHER_SWEEP  a sweep removes the further locks of an identity in use
+ *   EXCHANGER  a fetcher exchanges the token of the first identity for another one, which the logout finds by its record
+ *   UNLOCKABLE no process can take the turn to store something away from another one
  *   LARGE      the directory is so large that the sweep does not see the lock of the other sharing group
  *   BREAK_…    leaves one rule out, to show that the properties notice it
  */
@@ -104,7 +119,7 @@ byte mark = 0;                        /* the file `last-logout`; never removed *
 byte file_of[LOCKS];
 byte holder[FILES];
 byte files = 0;
-byte directory_holder = NOBODY;
+byte turn = NOBODY;                  /* the process whose turn it is to replace records */
 byte relief[SLOTS];                   /* the process that the relief lock names */
 
 /* What the properties are about, and no process can see. */
@@ -121,7 +136,10 @@ bool is_clearing = false;             /* a logout is about to replace the record
 byte stage = 0;                       /* of a logout of all: 1 while it deletes records, 2 after that, 3 when it has ended */
 bool is_swept = false;                /* a sweep has replaced the mark, to remove the record of a logout */
 bool is_silent[PROCESSES];            /* stopped, for ever or for a while */
-bool is_blocked = false;              /* a process has stopped while it was storing, so others store nothing */
+bool is_unlocked = false;             /* a logout has gone on without its turn */
+bool has_key = false;                 /* the record of an access key is stored */
+byte key_born = 0;                    /* how many logouts there had been when its fetch began */
+bool is_logout_over = false;
 byte fetching = 0;                    /* leaders at work */
 byte lockless = 0;                    /* fetchers that go on without a lock */
 byte kills = 0, stops = 0, losses = 0;
@@ -164,7 +182,7 @@ inline try_lock(name, file, got) {
         if
         :: holder[file] == NOBODY ->
            holder[file] = _pid; got = true;
-           /* A relief leader writes itself into the file, with the directory locked meanwhile. */
+           /* A relief leader writes itself into the file, in its turn. */
            if
            :: name >= SLOTS -> relief[name - SLOTS] = _pid
            :: else
@@ -183,9 +201,26 @@ inline try_lock(name, file, got) {
 #endif
 }
 
-/* What a logout does with the directory locked is one step. It goes on without that lock if the holder has stopped. */
-#define CAN_LOCK_DIRECTORY (directory_holder == NOBODY)
-#define MUST_GO_ON (directory_holder != NOBODY && is_blocked)
+/* A process that has stopped in its turn loses it. */
+#ifdef UNLOCKABLE
+#define IS_TURN_FREE (turn == NOBODY)
+#else
+#ifdef BREAK_END_TURN
+#define IS_TURN_FREE (turn == NOBODY)
+#else
+#define IS_TURN_FREE (turn == NOBODY || is_silent[turn])
+#endif
+#endif
+/* What a logout does in its turn is one step. It goes on without its turn if it cannot have it. */
+#define MUST_GO_ON (turn != NOBODY && is_silent[turn])
+
+/* Ends the turn of a stopped process. */
+inline end_turn() {
+    if
+    :: turn != NOBODY -> turn = NOBODY
+    :: else
+    fi
+}
 
 inline remove_record(identity) {
     attempt[identity] = 0; expires[identity] = 0; logged_out[identity] = false; last_logout[identity] = 0;
@@ -203,7 +238,7 @@ inline forget_failures(identity) {
 
 /* What is stored stays until its identity is logged out. */
 inline check_kept(identity) {
-    assert(expires[identity] == kept[identity] || is_old[identity] || logouts[identity] > 0 || is_swept || is_blocked)
+    assert(expires[identity] == kept[identity] || is_old[identity] || logouts[identity] > 0 || is_swept)
 }
 
 /* A logout stays: the stored token is of a fetch that began after the last one. */
@@ -216,19 +251,17 @@ inline check_logout(identity) {
  * before it, `guess` is the number of logouts then, and `is_early` is true if a logout of all was deleting records.
  * `must_end` is true if the process has been killed or has stopped. */
 inline store(before, known, begun, token, guess) {
-    is_stored = false; must_end = false;
-#ifndef BREAK_DIRECTORY_LOCK
-    /* Stores nothing if the holder has stopped. */
-    if
-    :: atomic { directory_holder == NOBODY -> directory_holder = _pid; may_store = true }
-#ifdef BREAK_BUSY
-    :: atomic { directory_holder != NOBODY && is_blocked -> may_store = true }
+    is_stored = false; must_end = false; is_lost = false;
+#ifdef BREAK_TURN
+    may_store = true;
 #else
-    :: atomic { directory_holder != NOBODY && is_blocked -> may_store = false }
+    if
+    :: atomic { IS_TURN_FREE -> turn = _pid; may_store = true }
+#if defined(UNLOCKABLE) || defined(BREAK_END_TURN)
+    /* Stores nothing. */
+    :: atomic { MUST_GO_ON -> may_store = false }
 #endif
     fi;
-#else
-    may_store = true;
 #endif
     /* Reads the mark and the record, and decides. */
     atomic {
@@ -236,7 +269,7 @@ inline store(before, known, begun, token, guess) {
 #ifndef BREAK_MARK
         :: mark != begun ->
            /* Another identity's logout costs this one nothing. */
-           assert(stage > 0 || is_blocked || is_swept || guess != logouts[identity]);
+           assert(stage > 0 || is_unlocked || is_swept || guess != logouts[identity]);
            may_store = false
 #endif
         :: attempt[identity] != before ->
@@ -258,17 +291,24 @@ inline store(before, known, begun, token, guess) {
     if
     :: may_store && kills < KILLS -> kills++; must_end = true
     :: may_store && stops < STOPS ->
-       atomic { stops++; is_silent[_pid] = true; is_blocked = true };
+       atomic { stops++; is_silent[_pid] = true };
        if
        :: goto end_stopped
        :: skip               /* and goes on, late */
        fi
     :: true
     fi;
-    /* Replaces it, in a step of its own. */
+    /* Replaces it, in a step of its own. If it has lost its turn, the new content is gone. */
     atomic {
         if
-        :: may_store && !must_end ->
+#if !defined(BREAK_FENCE) && !defined(BREAK_TURN)
+        :: may_store && !must_end && turn != _pid -> is_lost = true
+#endif
+        :: may_store && !must_end &&
+#if !defined(BREAK_FENCE) && !defined(BREAK_TURN)
+           turn == _pid &&
+#endif
+           true ->
             /* No stored token is replaced by one that expires earlier. */
             assert(is_old[identity] || token == 0 || token >= expires[identity]);
             /* Nor by a failure. */
@@ -290,7 +330,17 @@ inline store(before, known, begun, token, guess) {
     atomic {
         if
 #ifndef BREAK_SECOND_LOOK
+#ifdef BREAK_LAST_FENCE
         :: is_stored && mark != begun -> remove_record(identity)
+#else
+        :: is_stored && mark != begun && turn == _pid ->
+           attempts[identity]++; attempt[identity] = attempts[identity];
+           expires[identity] = 0; logged_out[identity] = true; is_old[identity] = false;
+           last_logout[identity] = NOBODY;
+           forget_failures(identity)
+        /* It has lost its turn since. The process that has ended it has seen the record. */
+        :: is_stored && turn != _pid -> skip
+#endif
 #endif
         :: else ->
            /* While a logout of all deletes records, a fetch may find none. It stores nothing after that. */
@@ -301,7 +351,7 @@ inline store(before, known, begun, token, guess) {
         :: else
         fi;
         if
-        :: directory_holder == _pid -> directory_holder = NOBODY
+        :: turn == _pid -> turn = NOBODY
         :: else
         fi;
         check_logout(identity)
@@ -310,7 +360,7 @@ inline store(before, known, begun, token, guess) {
 
 proctype fetcher(byte identity, group, way) {
     byte seen, known, file = 0, slot, lock, name, token, guess, begun, awaited = NOBODY, waits = 0;
-    bool got, is_relief = false, is_over = false, may_store, is_stored, must_end, is_early, must_switch = false;
+    bool got, is_relief = false, is_over = false, may_store, is_stored, must_end, is_lost, is_early, must_switch = false;
 
     /* A first look, without a lock. */
     atomic {
@@ -394,6 +444,7 @@ proctype fetcher(byte identity, group, way) {
           atomic {
               if
               :: file_of[name] != 0 && holder[file_of[name]] != NOBODY && holder[file_of[name]] != awaited &&
+                 way_of[holder[file_of[name]]] != NOBODY &&
                  way_of[holder[file_of[name]]] != way ->
                  awaited = holder[file_of[name]];
                  waits++
@@ -447,7 +498,9 @@ next:
         /* Without trouble, each group of equal processes makes one request. */
         assert(KILLS + STOPS + LOSSES > 0 || logouts[identity] > 0 || is_swept || requests[PARTY(slot, way)] <= 1);
         /* A stopped leader costs one more, and so does a killed one, or a lost lock. */
-        assert(logouts[identity] > 0 || is_swept || is_blocked || requests[PARTY(slot, way)] <= 1 + kills + stops + losses);
+#ifndef UNLOCKABLE
+        assert(logouts[identity] > 0 || is_swept || requests[PARTY(slot, way)] <= 1 + kills + stops + losses);
+#endif
         if
         :: FAILS(way) -> token = 0
         :: else -> issued[identity]++; token = issued[identity]
@@ -463,7 +516,14 @@ next:
        fi
     :: true
     fi;
-    store(seen, known, begun, token, guess);
+    do
+    :: store(seen, known, begun, token, guess);
+       /* Without its turn, it begins again: the record may be another one by now. */
+       if
+       :: is_lost
+       :: else -> break
+       fi
+    od;
     atomic {
         /* A lock in use keeps its name. */
         assert(!got || file_of[name] == file);
@@ -477,9 +537,54 @@ done:
     skip
 }
 
-#if defined(SWEEP) || defined(LOGOUT_ALL)
+#if defined(SWEEP) || defined(LOGOUT_ALL) || defined(FURTHER_SWEEP)
 #define NAME(identity, number) (number % 2 -> RELIEF(SLOT(identity, (number / 2))) : SLOT(identity, (number / 2)))
 
+#endif
+
+#ifdef FURTHER_SWEEP
+/* Removes the locks of an identity in use, except the first one and its relief lock. */
+proctype further_sweeper() {
+    byte number = 2, name, file = 0;
+    bool got;
+
+    way_of[_pid] = NOBODY;                /* it holds a lock for a moment only */
+
+    do
+    :: number < NAMES ->
+       name = NAME(0, number);
+       file = file_of[name];
+       atomic {
+           got = false;
+           if
+           :: file != 0 && holder[file] == NOBODY -> holder[file] = _pid; got = true
+           :: else
+           fi
+       };
+#ifdef BREAK_FURTHER
+       got = true;
+#endif
+       /* Another process may have removed it after it was opened. */
+       atomic {
+           if
+           :: got && file_of[name] != file -> got = false
+           :: else
+           fi
+       };
+       atomic {
+           if
+           :: got -> file_of[name] = 0
+           :: else
+           fi;
+           release(file);
+           number++
+       }
+    :: else -> break
+    od
+}
+#endif
+
+#if defined(SWEEP) || defined(LOGOUT_ALL)
 /* Tries once to take each lock of an identity. */
 inline take_all_locks(identity) {
     do
@@ -579,11 +684,11 @@ end_idle:
           /* A process that was not there before may have stored something in between. Tries this lock once too. */
           atomic {
               if
-              :: directory_holder != NOBODY -> is_idle = false
+              :: turn != NOBODY -> is_idle = false
 #ifndef BREAK_SWEEP_CHECK
-              :: directory_holder == NOBODY && attempt[identity] == dead[identity] ->
+              :: turn == NOBODY && attempt[identity] == dead[identity] ->
 #else
-              :: directory_holder == NOBODY ->
+              :: turn == NOBODY ->
 #endif
                  remove_record(identity)
               :: else -> is_idle = false
@@ -613,15 +718,17 @@ inline clear(identity) {
     mark++;
 #endif
     if
-    :: atomic { CAN_LOCK_DIRECTORY -> logouts[identity]++; empty_record(identity) }
+    :: atomic { IS_TURN_FREE -> end_turn(); logouts[identity]++; empty_record(identity) }
+#ifdef UNLOCKABLE
     :: atomic {
-           MUST_GO_ON -> logouts[identity]++; is_clearing = true;
+           MUST_GO_ON -> logouts[identity]++; is_clearing = true; is_unlocked = true;
 #ifndef BREAK_CLEAR_MARK
            /* First of all: the holder may be about to replace the record. */
            mark++
 #endif
        };
        atomic { is_clearing = false; empty_record(identity) }
+#endif
     fi
 }
 
@@ -639,13 +746,58 @@ inline clear_again(identity) {
 }
 #endif
 
+#ifdef EXCHANGER
+/* A fetch of an access key, which exchanges the first identity's token. Its record may be the first one. */
+proctype exchanger() {
+    byte known, begun, guess;
+    bool may_store;
+
+    atomic { guess = logouts[0]; known = last_logout[0]; begun = mark };
+    atomic { IS_TURN_FREE -> turn = _pid };
+    atomic {
+        may_store = (mark == begun);
+#ifndef BREAK_INNER_LOGOUT
+        may_store = (may_store && last_logout[0] == known)
+#endif
+    };
+    atomic {
+        if
+        :: may_store && turn == _pid -> has_key = true; key_born = guess
+        :: else
+        fi;
+        if
+        :: turn == _pid -> turn = NOBODY
+        :: else
+        fi;
+        /* It began after the logout had begun. */
+        assert(!has_key || !is_logout_over || key_born > 0)
+    }
+}
+#endif
+
 #ifdef LOGOUT
 proctype logout() {
+    bool has_found;
+
+#ifndef BREAK_KEYS_FIRST
     clear(0);
+#endif
+#ifdef EXCHANGER
+    /* Finds the keys by their records. */
+    has_found = has_key;
+    if
+    :: has_found -> atomic { IS_TURN_FREE -> end_turn(); has_key = false }
+    :: else
+    fi;
+#endif
+#ifdef BREAK_KEYS_FIRST
+    clear(0);
+#endif
 #ifdef BREAK_OTHERS
     remove_record(1);
 #endif
     clear_again(0);
+    atomic { is_logout_over = true; assert(!has_key || key_born > 0) };
     check_logout(0);
     check_kept(IDENTITIES - 1)
 }
@@ -657,7 +809,12 @@ proctype logout_all() {
     bool is_idle, is_listed[IDENTITIES], is_busy[IDENTITIES];
 
     atomic {
-        CAN_LOCK_DIRECTORY || MUST_GO_ON ->
+        IS_TURN_FREE || MUST_GO_ON ->
+#ifndef UNLOCKABLE
+        end_turn();
+#else
+        is_unlocked = (turn != NOBODY);
+#endif
         logouts[0]++;
         logouts[IDENTITIES - 1] = logouts[0];
         stage = 1; mark++
@@ -683,7 +840,7 @@ proctype logout_all() {
        take_all_locks(identity);
        atomic {
            if
-           :: is_idle && CAN_LOCK_DIRECTORY -> remove_record(identity)
+           :: is_idle && turn == NOBODY -> remove_record(identity)
            :: else -> is_idle = false
            fi;
            is_busy[identity] = !is_idle
@@ -697,7 +854,13 @@ proctype logout_all() {
 #ifdef BREAK_SECOND_MARK
     stage = 2;
 #else
-    atomic { CAN_LOCK_DIRECTORY || MUST_GO_ON -> stage = 2; mark++ };
+    atomic {
+        IS_TURN_FREE || MUST_GO_ON ->
+#ifndef UNLOCKABLE
+        end_turn();
+#endif
+        stage = 2; mark++
+    };
 #endif
 #ifndef BREAK_BUSY_IDENTITY
     do
@@ -736,6 +899,12 @@ init {
         od;
 #ifdef SWEEP
         run sweeper();
+#endif
+#ifdef FURTHER_SWEEP
+        run further_sweeper();
+#endif
+#ifdef EXCHANGER
+        run exchanger();
 #endif
 #ifdef LOGOUT
         run logout();
