@@ -251,7 +251,7 @@ fn beside_a_stopped_renewal_a_logout_deletes_and_revokes_what_it_can() {
     let process = renewal_process(&person.file(".lock"));
     send(libc::SIGSTOP, process);
     person.world.emulator.clear_faults();
-    let run = person.world.sandbox.ycred(["logout", "--revoke", "--timeout", "4s"]).run();
+    let run = person.world.sandbox.ycred(["logout", "--revoke", "--timeout", "16s"]).run();
     send(libc::SIGKILL, process);
     for expected in ["logged out", "deleted the cached access key", "deleted the cached token", "revoked the token of"]
     {
