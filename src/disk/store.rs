@@ -225,10 +225,24 @@ pub fn make_private(directory: &Path) -> io::Result<()> {
 /// Checks without writing that a private directory exists or could be created.
 ///
 /// # Errors
-/// As [`make_private`]; or this user cannot create files in it.
+/// As [`make_private`].
 pub fn check_private(directory: &Path) -> io::Result<()> {
-    existing_private(directory)?;
-    permission::check_creatable(directory)
+    match existing_private(directory)? {
+        Some(_) => Ok(()),
+        None => permission::check_creatable(directory),
+    }
+}
+
+/// Checks without writing that a file in a private directory could be replaced or removed.
+///
+/// # Errors
+/// This user cannot create files in the directory.
+pub fn check_replaceable(path: &Path) -> io::Result<()> {
+    match path.parent().map(fs::metadata) {
+        Some(Ok(directory)) if system::files::mode(&directory) & 0o077 == 0 => permission::check_changeable(path),
+        // `make_private` creates the directory, or makes it accessible to its owner.
+        _ => Ok(()),
+    }
 }
 
 /// Returns `None` if the directory does not exist and may be created.

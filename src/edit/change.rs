@@ -161,7 +161,7 @@ impl Editor {
             return Ok((target.real, changes));
         }
         if self.is_dry_run {
-            self.check_edit(&target, owner, first.after.as_deref())?;
+            self.check_edit(&target, owner, &first, &journal)?;
             let mut dry_run = self.dry_run.borrow_mut();
             dry_run.note(journal, first.put, &first.remove);
             dry_run.edit(target.real.clone(), first.after);
@@ -182,6 +182,8 @@ impl Editor {
             };
             plan.put.iter_mut().for_each(|entry| entry.add_directories(&missing));
             let before: Vec<Option<JournalEntry>> = plan.put.iter().map(|entry| journal.find(entry).cloned()).collect();
+            // An entry that cannot be removed must not be noticed after the file was written.
+            journal.check(&[], &plan.remove)?;
             journal.put(&plan.put)?;
             let written = match (&plan.after, &target.text) {
                 (after, text) if after == text => Ok(Written::Done),
@@ -280,12 +282,14 @@ impl Editor {
     }
 
     /// Fails as the real run would before it writes.
-    fn check_edit(&self, target: &TargetFile, owner: OwnerLock, after: Option<&str>) -> Result<()> {
+    fn check_edit(&self, target: &TargetFile, owner: OwnerLock, plan: &EditPlan, journal: &Journal) -> Result<()> {
         self.check_directory()?;
         if let Some((path, name)) = owners_path(target, owner) {
             lock::wait(&lock_of(path.to_owned()), name, self.clock)?;
         }
-        target.check(after)
+        journal.check(&[], &plan.remove)?;
+        journal.check(&plan.put, &[])?;
+        target.check(plan.after.as_deref())
     }
 
     /// Checks that the directory of the journal exists or could be created, as [`Self::directory`] does.
@@ -340,8 +344,9 @@ impl Editor {
         let entry = JournalEntry { created: true, directories, ..JournalEntry::new(client, path, "link", what) };
         if self.is_dry_run {
             self.check_directory()?;
-            permission::check_creatable(directory).map_err(|error| cannot(describe(&error)))?;
             let journal = self.journal()?;
+            journal.check(std::slice::from_ref(&entry), &[])?;
+            permission::check_creatable(directory).map_err(|error| cannot(describe(&error)))?;
             let mut dry_run = self.dry_run.borrow_mut();
             dry_run.note(journal, vec![entry], &[]);
             dry_run.link(path, Some(target));
@@ -370,8 +375,8 @@ impl Editor {
         }
         if self.is_dry_run {
             self.check_directory()?;
-            let journal = self.journal()?;
-            self.dry_run.borrow_mut().note(journal, vec![entry], &[]);
+            journal.check(std::slice::from_ref(&entry), &[])?;
+            self.dry_run.borrow_mut().note(journal.clone(), vec![entry], &[]);
             return Ok(());
         }
         let _lock = self.lock()?;
@@ -400,19 +405,21 @@ impl Editor {
         };
         if self.is_dry_run {
             self.check_directory()?;
+            let journal = self.journal()?;
+            journal.check(&[], std::slice::from_ref(entry))?;
             let is_ours = self.sharers(entry)?.is_empty() && self.dry_run.borrow().leads_to(&entry.file, target);
             if is_ours {
                 permission::check_changeable(&entry.file).map_err(|error| cannot(&error))?;
                 self.dry_run.borrow_mut().link(&entry.file, before.as_deref());
                 self.undone_links.borrow_mut().insert(entry.file.clone());
             }
-            let journal = self.journal()?;
             self.dry_run.borrow_mut().note(journal, Vec::new(), std::slice::from_ref(entry));
             return Ok(is_ours);
         }
         let _lock = self.lock()?;
         let is_ours = self.sharers(entry)?.is_empty() && system::files::leads_to(&entry.file, target);
         let mut journal = self.journal()?;
+        journal.check(&[], std::slice::from_ref(entry))?;
         target::remove_old_temporaries(&entry.file, self.clock.now());
         if is_ours {
             target::restore_link(&entry.file, before.as_deref()).map_err(|error| cannot(&error))?;

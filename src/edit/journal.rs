@@ -282,28 +282,45 @@ impl Journal {
     /// Profile (3): an entry cannot be written. Unavailable (4): the disk is full.
     pub fn put(&mut self, entries: &[JournalEntry]) -> Result<()> {
         for entry in entries {
-            let mut entry = entry.clone();
-            if let Some(old) = self.find(&entry) {
-                entry.former.extend(old.exact.iter().chain(&old.former).cloned());
-                entry.former.dedup();
-                entry.former.truncate(FORMER);
-                entry.add_directories(&old.directories);
-            }
-            let path = self.directory.join(entry.file_name());
-            let entry = self.number(entry);
-            let content = serde_json::to_vec(&entry).unwrap_or_default();
-            if content.len() > MAX_SIZE {
-                return Err(Error::profile(format!(
-                    "{}: {}: too large for the journal of setup",
-                    entry.file.display(),
-                    entry.label
-                ))
-                .hint("nothing was changed; edit the file yourself"));
-            }
+            let (entry, content) = self.prepared(entry)?;
+            let path = self.path(&entry);
             store::replace(&path, &content, true).map_err(|error| cannot_write(&path, &error))?;
             self.note(entry);
         }
         Ok(())
+    }
+
+    /// Returns an entry as [`Self::put`] writes it, and its content.
+    fn prepared(&self, entry: &JournalEntry) -> Result<(JournalEntry, Vec<u8>)> {
+        let mut entry = entry.clone();
+        if let Some(old) = self.find(&entry) {
+            entry.former.extend(old.exact.iter().chain(&old.former).cloned());
+            entry.former.dedup();
+            entry.former.truncate(FORMER);
+            entry.add_directories(&old.directories);
+        }
+        let entry = self.number(entry);
+        let content = serde_json::to_vec(&entry).unwrap_or_default();
+        if content.len() > MAX_SIZE {
+            let what = format!("{}: {}: too large for the journal of setup", entry.file.display(), entry.label);
+            return Err(Error::profile(what).hint("nothing was changed; edit the file yourself"));
+        }
+        Ok((entry, content))
+    }
+
+    fn path(&self, entry: &JournalEntry) -> PathBuf {
+        self.directory.join(entry.file_name())
+    }
+
+    /// Checks without writing that entries could be written and removed.
+    ///
+    /// # Errors
+    /// As [`Self::put`].
+    pub fn check(&self, put: &[JournalEntry], remove: &[JournalEntry]) -> Result<()> {
+        put.iter().try_for_each(|entry| self.prepared(entry).map(drop))?;
+        let Some(first) = put.iter().chain(remove).next() else { return Ok(()) };
+        let path = self.path(first);
+        store::check_replaceable(&path).map_err(|error| cannot_write(&path, &error))
     }
 
     /// Adds an entry here, but not in the directory.
@@ -331,7 +348,7 @@ impl Journal {
     /// # Errors
     /// As [`Self::put`].
     pub fn remove(&mut self, entry: &JournalEntry) -> Result<()> {
-        let path = self.directory.join(entry.file_name());
+        let path = self.path(entry);
         store::remove(&path).map_err(|error| cannot_write(&path, &error))?;
         self.forget(entry);
         Ok(())

@@ -42,7 +42,7 @@ pub fn undo(entry: &JournalEntry, text: &str, force: bool) -> Result<Undone, Edi
         What::Text { ours } => match without_text(ours, text) {
             Some(rest) => rest,
             None if force && entry.created => String::new(),
-            None if text.is_empty() => return Ok(Undone::Absent),
+            None if !names_ycred(ours, text) => return Ok(Undone::Absent),
             None => return Ok(Undone::Changed),
         },
         // The client undoes these.
@@ -50,6 +50,12 @@ pub fn undo(entry: &JournalEntry, text: &str, force: bool) -> Result<Undone, Edi
     };
     let is_removed = entry.created && is_without_content(entry, &undone);
     Ok(Undone::Restored((!is_removed).then_some(undone)))
+}
+
+/// Returns true if a text still has a line of a piece that names ycred.
+fn names_ycred(ours: &str, text: &str) -> bool {
+    let mut lines = ours.lines().map(str::trim).filter(|line| line.contains("ycred"));
+    lines.any(|line| text.contains(line))
 }
 
 /// Returns the text without a piece that was added at its end, if it occurs once. An editor may have changed all line ends.

@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::harness::strace::{Step, traced};
 use crate::harness::{Call, require_client};
-use crate::stories::setup::{Machine, yc_with};
+use crate::stories::setup::{GO, Machine, yc_with};
 
 /// A client, and its file before setup.
 pub struct Edited {
@@ -49,6 +49,20 @@ impl Edited {
         all.map(edited).collect()
     }
 
+    /// Returns the clients for which setup edits lines, or a file beside its own link.
+    pub fn others() -> Vec<Edited> {
+        let all = [
+            ("terraform", &["--file", "rc"][..], "work", "rc", "a = 1"),
+            ("go", &[], "home/.config/go", "env", "GOAUTH=netrc\nGOFLAGS=-x\n"),
+            ("pip", &[], "home/.config/pip", "pip.conf", "[global]\ntimeout = 60\n"),
+        ];
+        let edited = |(client, flags, directory, name, text): (_, _, _, _, &str)| {
+            let before = Some(text.to_owned());
+            Edited { client, flags, directory, name, before }
+        };
+        all.map(edited).into()
+    }
+
     /// Returns the clients whose files setup can create.
     pub fn missing() -> Vec<Edited> {
         let existing = Edited::existing().into_iter().filter(|edited| edited.client != "kubectl");
@@ -82,6 +96,7 @@ impl Edited {
             let profile = machine.read("config/prod.toml");
             format!("hosts = [\"git.example.com\"]\n{profile}")
         });
+        machine.world.sandbox.script("bin/go", GO);
         self.put_before(&machine);
         self.call(&machine, "setup").run().succeeds();
         self.call(&machine, "unsetup").run().succeeds();
@@ -152,6 +167,8 @@ impl Edited {
             format!("{directory}>"),
             path("bin/docker-credential-"),
             path("bin/.ycred-tmp-"),
+            path("home/.terraform.d/"),
+            path("home/.local/lib/ycred"),
             path("state"),
         ];
         let names = [

@@ -1,7 +1,7 @@
 //! A dry run prints what the run after it does, and ends with the same exit code. It changes no file.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 
 use serde_json::Value;
 
@@ -29,12 +29,17 @@ fn document(run: &Run) -> Value {
     serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{error}\n{run}"))
 }
 
-/// Does one step: a call of ycred, first as a dry run, or `write PATH TEXT`, `remove PATH`, `link PATH TARGET`.
+/// Does one step: a call of ycred, first as a dry run, or `write PATH TEXT`, `remove PATH`, `link PATH TARGET`,
+/// `mode PATH OCTAL`.
 fn step(machine: &Machine, words: &str) {
     let mut parts = words.splitn(3, ' ');
     let (verb, path, rest) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default(), parts.next());
     match (verb, rest) {
         ("write", text) => drop(machine.world.sandbox.file(path, text.unwrap_or_default())),
+        ("mode", octal) => {
+            let mode = u32::from_str_radix(octal.expect("a mode"), 8).expect("octal digits");
+            fs::set_permissions(machine.path(path), fs::Permissions::from_mode(mode)).expect("own files");
+        }
         ("link", target) => symlink(target.unwrap_or_default(), machine.path(path)).expect("a link"),
         ("remove", _) if machine.path(path).is_dir() => fs::remove_dir_all(machine.path(path)).expect("removed"),
         ("remove", _) => fs::remove_file(machine.path(path)).expect("removed"),
@@ -64,7 +69,7 @@ fn changed(before: &Contents, after: &Contents) -> Vec<std::path::PathBuf> {
     before.keys().chain(after.keys()).filter(differs).cloned().collect()
 }
 
-const SEQUENCES: [&[&str]; 34] = [
+const SEQUENCES: [&[&str]; 41] = [
     // Registries one by one: the link goes with the last one.
     &["setup docker -p prod", "unsetup docker --host cr.yandex", "unsetup docker --host registry.yandexcloud.net"],
     // A helper whose name is the start of another one.
@@ -177,6 +182,41 @@ const SEQUENCES: [&[&str]; 34] = [
         "setup kubectl",
         "setup aws --user x",
         "unsetup nothing",
+    ],
+    // What an ordinary user cannot change.
+    &["setup docker", "mode bin 555", "unsetup docker", "unsetup --all", "mode bin 755", "unsetup docker"],
+    &["mode bin 555", "setup docker", "setup links", "setup bazel", "mode bin 755"],
+    &["mode home 555", "setup docker", "setup aws", "setup terraform", "setup pip", "setup --all", "mode home 755"],
+    &[
+        "write home/.docker/config.json {}",
+        "mode home/.docker 555",
+        "setup docker",
+        "mode home/.docker/config.json 444",
+        "setup docker -p stage",
+        "unsetup docker",
+        "mode home/.docker 755",
+        "unsetup docker",
+    ],
+    &["setup docker", "mode home/.docker 555", "unsetup docker", "mode home/.docker 755", "unsetup docker"],
+    &[
+        "setup docker",
+        "mode state/setup 555",
+        "setup aws",
+        "mode state/setup 500",
+        "setup go",
+        "setup links",
+        "unsetup docker",
+        "unsetup --all",
+    ],
+    &[
+        "setup pip",
+        "unsetup pip",
+        "remove state/setup",
+        "mode state 500",
+        "setup docker",
+        "setup aws",
+        "mode state 700",
+        "setup --all",
     ],
     // kubectl holds its lock.
     &["write home/.kube/config.lock x", "setup kubectl", "setup docker"],
