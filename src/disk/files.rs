@@ -31,6 +31,7 @@ pub fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>> {
 
 thread_local! {
     /// Files whose contents matter beyond the call that reads them, and the digest of each content that was read.
+    #[allow(clippy::missing_const_for_thread_local, reason = "it is const, which clippy does not see for every system")]
     static WATCHED: RefCell<Vec<(PathBuf, Vec<String>)>> = const { RefCell::new(Vec::new()) };
 }
 
