@@ -61,7 +61,7 @@ use crate::disk::turn::{Turn, TurnBusy, TurnPatience};
 use crate::disk::{store, sweep, turn};
 
 /// The directory of this record format. Each format version has its own, so old and new binaries can alternate.
-const VERSION: &str = "v1";
+pub const VERSION: &str = "v1";
 
 /// How long a record that is not a token is kept, in milliseconds.
 const AUXILIARY_LIFETIME: i64 = 24 * 3_600_000;

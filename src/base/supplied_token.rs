@@ -74,9 +74,10 @@ impl SuppliedToken {
             TOKEN_VARIABLES.into_iter().filter(|it| Self::in_variable(environment, it).is_some()).collect();
         let ago = human(now.since(self.expires));
         Error::profile(format!(
-            "the token in {} expired at {}, {ago} ago: `ycred exec` or `ycred env` supplied it, and it is not renewed",
+            "the token in {} expired at {} ({}), {ago} ago: `ycred exec` or `ycred env` supplied it, and it is not renewed",
             names.join(" and "),
-            self.expires
+            self.expires,
+            env::YCRED_EXPIRES_AT
         ))
         .hint(format!(
             "unset {}; if you use no profile, also set the variable that holds your credential again",
@@ -134,6 +135,7 @@ mod tests {
         let supplied = SuppliedToken::in_variable(&environment, env::YC_TOKEN).expect("the token");
         let error = supplied.expired_error(&environment, NOW.shifted(300_000)).render();
         assert!(error.contains("YC_IAM_TOKEN and YC_TOKEN") && error.contains("5m ago"), "{error}");
+        assert!(error.contains("(YCRED_EXPIRES_AT)"), "{error}");
         assert!(error.contains("hint: unset YC_IAM_TOKEN YC_TOKEN;"), "{error}");
     }
 }

@@ -23,8 +23,13 @@ use crate::system::access;
 /// Usage (2): the name does not match.
 pub fn check_name(name: &str) -> Result<()> {
     if Path::new(name).extension().is_some_and(|ending| ending == "toml") {
-        return Err(Error::usage(format!("\"{name}\" is not a profile name: it looks like a file"))
-            .hint(format!("use ./{name} for the file, or {} for the profile", name.trim_end_matches(".toml"))));
+        let error = Error::usage(format!("\"{name}\" is not a profile name: it looks like a file"));
+        // A path with a slash is refused only where a file has no place.
+        let stem = Path::new(name).file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        return Err(match name.contains(std::path::is_separator) {
+            true => error.hint(format!("use the name of the profile: {stem}")),
+            false => error.hint(format!("use ./{name} for the file, or {stem} for the profile")),
+        });
     }
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let bytes = name.as_bytes();
@@ -422,6 +427,8 @@ mod tests {
         for bad in ["", "Prod", "-x", ".x", "a_b", "a b", "жук", "a/b", &"x".repeat(64), "x.toml"] {
             assert!(check_name(bad).is_err(), "{bad}");
         }
-        assert!(check_name("x.toml").expect_err("a file").render().contains("./x.toml"));
+        let hint = |name| check_name(name).expect_err("a file").hint_text().expect("a hint");
+        assert_eq!(hint("x.toml"), "use ./x.toml for the file, or x for the profile");
+        assert_eq!(hint("./a/x.toml"), "use the name of the profile: x");
     }
 }

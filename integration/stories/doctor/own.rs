@@ -293,6 +293,19 @@ const LOCAL: &[Fault] = &[
         fix: Fix::Run,
     },
     Fault {
+        id: "store.state",
+        state: "warn",
+        name: "a directory of logins that a group may write",
+        needs: &[],
+        seed: || {
+            let machine = healthy();
+            fs::create_dir(machine.path("state/v1")).expect("created");
+            mode(&machine.path("state/v1"), 0o770);
+            Seeded::of(machine)
+        },
+        fix: Fix::Run,
+    },
+    Fault {
         id: "lock.kubectl",
         state: "warn",
         name: "a lock that kubectl has left",

@@ -12,6 +12,10 @@ use crate::cloud::http::failure::Failure;
 const BACK_OFF_FIRST: Duration = Duration::from_millis(200);
 const BACK_OFF_MAX: Duration = Duration::from_secs(4);
 
+/// The maximum number of repeats after requests that were sent and not answered in time. The server may have carried out
+/// each of them, and may be slow because it has too many.
+const UNANSWERED_REPEATS_MAX: u32 = 2;
+
 /// How much time must be left for an attempt to start, and how long it may take.
 #[derive(Clone, Copy)]
 pub struct AttemptTime {
@@ -61,6 +65,7 @@ pub(super) fn retry<T>(
 ) -> Result<T> {
     let mut pause = BACK_OFF_FIRST;
     let mut last_error: Option<Error> = None;
+    let mut unanswered = 0;
     let AttemptTime { least, most } =
         policy.attempt_time.unwrap_or(AttemptTime { least: Duration::ZERO, most: Duration::MAX });
     for attempt in 1.. {
@@ -83,7 +88,8 @@ pub(super) fn retry<T>(
             Err(failure) => failure,
         };
         let wait = error.retry_after.unwrap_or_else(|| random::between(Duration::ZERO, pause));
-        let is_last = attempt >= policy.attempts;
+        unanswered += u32::from(error.has_timed_out && !error.is_unsent);
+        let is_last = attempt >= policy.attempts || unanswered > UNANSWERED_REPEATS_MAX;
         let may_repeat = is_temporary && (!is_one_time || error.left_secret_unused());
         let left = policy.deadline.left(policy.clock).saturating_sub(wait);
         if !may_repeat || is_last || left.is_zero() || left < least {
@@ -138,5 +144,26 @@ mod tests {
         assert_eq!(attempts(0, 0, 8), (vec![30, 30], 8));
         assert_eq!(attempts(0, 0, 9), (vec![30], 0));
         assert_eq!(attempts(9, 0, 0), (vec![], 9));
+    }
+
+    #[test]
+    fn a_request_that_is_not_answered_in_time_is_repeated_at_most_twice() {
+        let diagnostics = Diagnostics::new(false, &|_| (), None);
+        let attempts = |failure: fn() -> Error| {
+            let clock = FixedClock::at(Timestamp(0));
+            let deadline = Deadline::of_run(Duration::from_secs(3600));
+            let policy =
+                RetryPolicy { clock: &clock, deadline, attempts: 6, attempt_time: None, diagnostics: &diagnostics };
+            let mut count = 0;
+            let result: Result<()> = retry("https://h.example/x", &policy, false, |_| {
+                count += 1;
+                Err(Failure::temporary(failure()))
+            });
+            result.expect_err("never answered");
+            count
+        };
+        assert_eq!(attempts(|| Error::unavailable("no answer").timed_out()), 3);
+        assert_eq!(attempts(|| Error::unavailable("no connection").timed_out().unsent()), 6);
+        assert_eq!(attempts(|| Error::unavailable("busy")), 6);
     }
 }

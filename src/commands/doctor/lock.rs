@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::base::clock::{human, millis};
+use crate::cache::VERSION;
 use crate::commands::check::{Check, Examination, Finding, LOCAL_LIMIT};
 use crate::commands::clients::CLIENTS;
 use crate::disk::lock::lock_holder;
@@ -36,7 +37,7 @@ fn run(examination: &Examination) -> Vec<Finding> {
 /// Finds locks of the cache whose holder should have ended.
 fn held_too_long(examination: &Examination) -> Vec<Finding> {
     let Ok(cache) = &examination.places.cache else { return Vec::new() };
-    let directory = cache.join("v1");
+    let directory = cache.join(VERSION);
     let now = examination.clock.now();
     let names = store::names(&directory).unwrap_or_default().into_iter().filter(|name| name.ends_with(store::LOCK));
     let late = names.filter_map(|name| lock_holder(&directory.join(name)).filter(|holder| holder.until < now));

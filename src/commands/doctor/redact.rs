@@ -220,8 +220,7 @@ impl Redactor {
         let rest = path[common.len()..].trim_start_matches('/');
         // File names that ycred or a client has chosen reveal nothing about the user.
         let is_plain =
-            ["", "ycred", "config", "config.json", "credentials", "ycred.tfrc", "plugins", "v1", "state", "state/v1"]
-                .contains(&rest);
+            ["", "ycred", "config", "config.json", "credentials", "ycred.tfrc", "plugins", "v1"].contains(&rest);
         Some(match is_plain {
             true => path.to_owned(),
             false => format!("{common}/{}", self.word_in_path(rest)),
@@ -428,7 +427,7 @@ mod tests {
             ("~/.docker/config.json:2: x", "~/.docker/config.json:2: x"),
             ("/usr/local/bin/docker-credential-ycred", "/usr/local/bin/docker-credential-ycred"),
             ("cache: /home/me/.cache/ycred/v1 is private", "cache: ~/.cache/ycred/v1 is private"),
-            ("/home/me/.local/state/ycred/state/v1 can be", "~/.local/state/ycred/state/v1 can be"),
+            ("/home/me/.local/state/ycred/v1 can be", "~/.local/state/ycred/v1 can be"),
             ("/home/me/.kube/config: x", "~/.kube/config: x"),
             ("/home/men/.kube/config: x", "<path-3>: x"),
             ("ycred setup git --host HOST", "ycred setup git --host HOST"),

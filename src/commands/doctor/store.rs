@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 
 use crate::base::environment::{YCRED_CACHE_DIR, YCRED_STATE_DIR};
 use crate::base::error::describe;
+use crate::cache;
 use crate::commands::check::{Check, Examination, Finding, LOCAL_LIMIT, Verdict};
 use crate::disk::{probe, store};
+use crate::sources::login::state;
 use crate::system::{access, files, fixes, process};
 
 pub const CHECK: Check = Check {
@@ -26,8 +28,8 @@ struct Place<'a> {
     what: &'static str,
     variable: &'static str,
     root: &'a Result<PathBuf, String>,
-    /// The directory below it that has the files.
-    inner: &'static str,
+    /// The name of the directory below it that has the files.
+    version: &'static str,
     /// True if nothing works without it.
     is_needed: bool,
 }
@@ -44,7 +46,7 @@ fn run(examination: &Examination) -> Vec<Finding> {
             what: "cache",
             variable: YCRED_CACHE_DIR,
             root: &examination.places.cache,
-            inner: "v1",
+            version: cache::VERSION,
             is_needed: false,
         },
         Place {
@@ -52,7 +54,7 @@ fn run(examination: &Examination) -> Vec<Finding> {
             what: "logins",
             variable: YCRED_STATE_DIR,
             root: &examination.places.state,
-            inner: "state/v1",
+            version: state::VERSION,
             is_needed: is_login,
         },
     ];
@@ -80,7 +82,7 @@ impl Place<'_> {
                 return vec![self.bad(why.clone()).fix(fix)];
             }
         };
-        let directory = root.join(self.inner);
+        let directory = root.join(self.version);
         let mut findings = Vec::new();
         for path in [root.as_path(), &directory] {
             findings.extend(self.examine_directory(path));

@@ -30,7 +30,7 @@ use crate::disk::store;
 use crate::disk::store::{FileState, Lock, LockGuard, LockHolder, ReservedSpace};
 
 /// Directory of this version of the format.
-const VERSION: &str = "v1";
+pub const VERSION: &str = "v1";
 
 /// Space to reserve for a state, in bytes. An access token has at most 4096 bytes, a refresh token 1000 (cloudapi,
 /// refresh_token_service.proto).
