@@ -221,6 +221,10 @@ pub mod tests {
             let mut at = self.0.lock().expect("no panic");
             *at = (at.0.plus(length), at.1 + length);
         }
+        /// Sets the wall clock, as a person or a time server does.
+        pub fn set(&self, now: Timestamp) {
+            self.0.lock().expect("no panic").0 = now;
+        }
     }
 
     impl Clock for FixedClock {

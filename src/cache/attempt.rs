@@ -15,7 +15,7 @@ use crate::disk::turn::TurnPatience;
 
 /// Bounds of the back-off after an attempt that returned no better token, in milliseconds.
 const BACK_OFF_MIN: i64 = 30_000;
-const BACK_OFF_MAX: i64 = 300_000;
+pub const BACK_OFF_MAX: i64 = 300_000;
 
 /// How many failures of other processes a record keeps, and how many bytes of text they may have. With more, some processes
 /// repeat a request.
@@ -26,8 +26,13 @@ const OTHER_FAILURES_SIZE: usize = 24 * 1024;
 ///
 /// The wait is a tenth of the remaining validity, between 30 seconds and 5 minutes.
 pub fn back_off(credential: &Credential, now: Timestamp) -> Timestamp {
+    now.plus(back_off_time(credential, now))
+}
+
+/// Returns how long no process requests a better token than this one.
+pub fn back_off_time(credential: &Credential, now: Timestamp) -> Duration {
     let wait = (credential.remaining(now).max / 10).clamp(BACK_OFF_MIN, BACK_OFF_MAX);
-    now.shifted(wait)
+    Duration::from_millis(wait.unsigned_abs())
 }
 
 impl Record {

@@ -11,6 +11,7 @@ use crate::base::diagnostics::{Diagnostics, LogFile, Warning};
 use crate::base::environment::Environment;
 use crate::base::error::{self, Error, Kind, Result};
 use crate::base::secret::Secret;
+use crate::base::token::Credential;
 use crate::cache::{attempt, failure};
 use crate::disk::places::Places;
 use crate::obtain::ObtainedToken;
@@ -132,10 +133,36 @@ struct RefreshState {
     /// The secret that the last successful fetch returned.
     last: Option<Secret>,
     /// The error of the last fetch, and the time before which the refresher doesn't try again.
-    failure: Option<(Error, Timestamp)>,
+    failure: Option<(Error, SteadyTime)>,
     /// Set if the last fetch succeeded but the credential is still due: the time before which the refresher doesn't try
     /// again.
-    paused_until: Option<Timestamp>,
+    paused_until: Option<SteadyTime>,
+}
+
+/// A time by the steady clock, which nobody can set. By the other one, a pause could last for hours.
+type SteadyTime = Duration;
+
+impl RefreshState {
+    /// Returns true if the refresher should not try yet. `has_credential` is true if there is a valid one.
+    fn is_early(&self, has_credential: bool, now: SteadyTime) -> bool {
+        let is_paused = has_credential && self.paused_until.is_some_and(|until| now < until);
+        is_paused || self.failure.as_ref().is_some_and(|(_, until)| now < *until)
+    }
+
+    /// Notes that a fetch has failed.
+    fn fail(&mut self, error: Error, now: SteadyTime) {
+        let until = now + failure::failure_lifetime(&error);
+        self.failure = Some((error, until));
+    }
+
+    /// Notes that a fetch has returned this credential.
+    fn succeed(&mut self, credential: &Credential, is_still_due: bool, clock: &dyn Clock) {
+        self.failure = None;
+        // Pauses only if the new credential is due as well. Otherwise, for a short-lived one, the pause could outlast its
+        // validity.
+        self.paused_until = is_still_due.then(|| clock.elapsed() + attempt::back_off_time(credential, clock.now()));
+        self.last = Some(credential.secret.clone());
+    }
 }
 
 impl Refresher<'_> {
@@ -209,13 +236,9 @@ impl Refresher<'_> {
         if lookup.as_ref().is_some_and(|lookup| !lookup.is_due) {
             return None;
         }
-        let state = &self.states[kind as usize];
-        if !credentials.is_never_cached(kind) {
-            let is_early = |until: Timestamp| now < until;
-            let is_paused = lookup.is_some() && state.paused_until.is_some_and(is_early);
-            if is_paused || state.failure.as_ref().is_some_and(|(_, until)| is_early(*until)) {
-                return None;
-            }
+        let is_early = self.states[kind as usize].is_early(lookup.is_some(), session.clock.elapsed());
+        if is_early && !credentials.is_never_cached(kind) {
+            return None;
         }
         session.request_started.set(session.clock.elapsed());
         let options = kind.options(self.options);
@@ -232,13 +255,9 @@ impl Refresher<'_> {
         match outcome {
             Ok(obtained) => {
                 credentials.remember(kind, &obtained, now);
-                state.failure = None;
-                // Pauses only if the new credential is due as well. Otherwise, for a short-lived one, the pause could
-                // outlast its validity.
-                let is_still_due = credentials.is_due_at_once(kind, &obtained.credential, now);
-                state.paused_until = is_still_due.then(|| attempt::back_off(&obtained.credential, now));
                 let is_new = state.last.as_ref() != Some(&obtained.credential.secret);
-                state.last = Some(obtained.credential.secret.clone());
+                let is_still_due = credentials.is_due_at_once(kind, &obtained.credential, now);
+                state.succeed(&obtained.credential, is_still_due, session.clock);
                 match warning {
                     Some((warning, text)) if self.printed_warnings.insert(warning) => {
                         (session.print_stderr)(&error::line("warning", &text))
@@ -253,10 +272,51 @@ impl Refresher<'_> {
                 if state.failure.is_none() {
                     (session.print_stderr)(&error.render());
                 }
-                let until = now.plus(failure::failure_lifetime(&error));
-                state.failure = Some((error, until));
+                state.fail(error, session.clock.elapsed());
                 None
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::clock::tests::FixedClock;
+
+    const NOW: Timestamp = Timestamp(1_795_000_000_000);
+    const HOUR: Duration = Duration::from_secs(3600);
+    const SECOND: Duration = Duration::from_secs(1);
+    const HOUR_MS: i64 = 3_600_000;
+
+    #[test]
+    fn a_clock_that_is_set_does_not_change_the_pause_of_the_refresher() {
+        let credential = Credential {
+            secret: Secret::new("t1.x".into()),
+            issued: NOW,
+            expires: NOW.plus(HOUR),
+            skew: 0,
+            assumed: false,
+            is_reported: false,
+            account: None,
+        };
+        for step in [-HOUR_MS, 0, HOUR_MS] {
+            let clock = FixedClock::at(NOW);
+            let mut state = RefreshState::default();
+            state.fail(Error::unavailable("the network is not there yet"), clock.elapsed());
+            clock.set(NOW.shifted(step));
+            assert!(state.is_early(false, clock.elapsed()), "{step}");
+            clock.advance(2 * SECOND);
+            assert!(!state.is_early(false, clock.elapsed()), "{step}");
+            clock.set(NOW);
+            state.succeed(&credential, true, &clock);
+            clock.set(NOW.shifted(step));
+            clock.advance(300 * SECOND - SECOND);
+            assert!(state.is_early(true, clock.elapsed()) && !state.is_early(false, clock.elapsed()), "{step}");
+            clock.advance(SECOND);
+            assert!(!state.is_early(true, clock.elapsed()), "{step}");
+            state.succeed(&credential, false, &clock);
+            assert!(!state.is_early(true, clock.elapsed()), "{step}");
         }
     }
 }
