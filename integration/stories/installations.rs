@@ -7,7 +7,7 @@ use crate::emulator::{CREATE_FOR_SERVICE_ACCOUNT, Config, TOKENS, Tls};
 use crate::expect::{fails_with, fails_with_hint, prints_token};
 use crate::harness::run_all;
 use crate::harness::waiting::{HOUR, MINUTE};
-use crate::world::World;
+use crate::world::{World, shift};
 
 /// An installation that publishes its endpoints, and a user with `iam-url = "discover"`.
 struct Installation(World);
@@ -136,6 +136,16 @@ fn a_forced_refresh_discovers_iam_once_for_the_whole_chain() {
     prints_token(installation.0.token(&["--force-refresh"]).run());
     assert_eq!(installation.requests(), (2, 0, 2));
     assert_eq!(installation.0.emulator.requests(CREATE_FOR_SERVICE_ACCOUNT), 2);
+}
+
+#[test]
+fn a_forced_refresh_accepts_no_address_that_was_discovered_by_a_clock_that_was_ahead() {
+    let installation = Installation::new();
+    installation.0.get();
+    let ahead = i64::try_from((10 * MINUTE).as_millis()).expect("a duration in range");
+    installation.0.edit(|record| shift(record, ahead));
+    prints_token(installation.0.token(&["--force-refresh"]).run());
+    assert_eq!(installation.requests(), (2, 0, 2));
 }
 
 #[test]

@@ -42,7 +42,7 @@ pub fn is_iam_token(value: &OsStr) -> bool {
 /// The maximum lifetime of a token. A later expiry is moved to this point.
 const LIFETIME_MAX: Duration = Duration::from_secs(24 * 3600);
 /// The lifetime to assume if the source gives no expiry.
-const LIFETIME_ASSUMED: Duration = Duration::from_secs(5 * 60);
+pub const LIFETIME_ASSUMED: Duration = Duration::from_secs(5 * 60);
 
 /// A token and its validity.
 #[derive(Clone, Debug)]

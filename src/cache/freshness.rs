@@ -173,7 +173,7 @@ impl Record {
     ) -> Option<Result<TokenWithWarnings>> {
         let Some(last) = &self.failure else { return self.result(requirements, now) };
         let requester = requester();
-        let is_new = |failure: &&StoredFailure| failure.at >= since || std::ptr::eq(*failure, last);
+        let is_new = |failure: &&StoredFailure| (since..=now).contains(&failure.at) || std::ptr::eq(*failure, last);
         let failure = self
             .failures()
             .filter(is_new)
@@ -284,7 +284,9 @@ impl RenewalRules {
 
     /// Returns true if a token that has not expired should be renewed.
     fn is_due(&self, stored: &StoredToken, now: Timestamp) -> bool {
-        self.is_in_soft_window(stored, now) || stored.is_older_than(self.max_age, now)
+        self.is_in_soft_window(stored, now)
+            || stored.is_older_than(self.max_age, now)
+            || stored.is_fetched_in_future(now)
     }
 
     pub(super) fn is_in_soft_window(&self, stored: &StoredToken, now: Timestamp) -> bool {
@@ -304,6 +306,7 @@ impl RenewalRules {
 pub(super) mod tests {
     use super::*;
     use crate::cache::record::fixtures::*;
+    use crate::cache::sharing_group::SharingGroup;
 
     pub fn decision(record: &Record, requirements: &Requirements, rules: &RenewalRules) -> &'static str {
         match record.decide(requirements, rules, NOW, &Requester::default) {
@@ -463,11 +466,33 @@ pub(super) mod tests {
         let fresh = || Some(stored(12 * HOUR, 12 * HOUR));
         assert_eq!(decision(&began(-1, fresh(), None), &forced, &PLAIN), "fetch");
         assert_eq!(decision(&began(0, fresh(), None), &forced, &PLAIN), "serve");
-        assert_eq!(decision(&began(1, fresh(), None), &forced, &PLAIN), "fetch", "the clock was set back since");
+        assert_eq!(decision(&began(1, fresh(), None), &forced, &PLAIN), "fetch", "the clock was set back");
         let error = Error::refused("no");
         assert_eq!(decision(&began(0, fresh(), Some(&error)), &forced, &PLAIN), "refuse", "it never falls back");
         assert_eq!(decision(&began(-1, fresh(), Some(&error)), &forced, &PLAIN), "fetch");
         assert_eq!(decision(&began(0, None, None), &forced, &PLAIN), "fetch");
+    }
+
+    #[test]
+    fn a_waiter_ignores_older_failures_of_a_clock_that_was_ahead() {
+        let requester = |group| Requester { group: SharingGroup::of_digest(group), ..Requester::default() };
+        let failure = |group, at| {
+            let error = Error::unavailable(format!("of {group}"));
+            StoredFailure::new(&error, NOW.shifted(at), &requester(group), Duration::ZERO)
+        };
+        let result_at = |at| {
+            let (failure, others) = (Some(failure("a", 0)), vec![failure("b", at)]);
+            let record = Record { failure, other_failures: others, ..record(None) };
+            record.result_for(&|| requester("b"), NOW.shifted(-SECOND), &ANY, NOW).is_some()
+        };
+        let times = [-SECOND - 1, -SECOND, 0, 1, HOUR];
+        assert_eq!(times.map(result_at), [false, true, true, false, false]);
+    }
+
+    #[test]
+    fn a_token_without_a_record_that_was_fetched_in_the_future_is_due() {
+        let due = |ahead| PLAIN.is_renewal_due(&token("t1.x", 12 * HOUR, 12 * HOUR), NOW.shifted(ahead), NOW);
+        assert_eq!([due(0), due(MINUTE), due(MINUTE + 1)], [false, false, true]);
     }
 
     #[test]

@@ -289,7 +289,7 @@ impl Session<'_> {
             let token = TokenFacts {
                 state: rules.state_without_record(&credential, fetched, min_ttl, now),
                 renewal_at: state.refresh_token.is_some().then(|| rules.renewal_time(&credential, fetched)),
-                backs_off_until: state.retry_at.filter(|at| now < *at),
+                backs_off_until: state.backs_off_until(now),
                 ..token_facts(&credential, TokenPlace::Login, now)
             };
             let is_newer = facts.token.as_ref().is_none_or(|other| other.expires <= token.expires);

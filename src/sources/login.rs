@@ -17,7 +17,6 @@ use crate::base::identity::Identity;
 use crate::base::token::Credential;
 use crate::cache::failure::Surroundings;
 use crate::cache::freshness::RenewalRules;
-use crate::cache::record::FUTURE_TOLERANCE;
 use crate::cloud::Context;
 use crate::disk::store;
 use crate::disk::store::Lock;
@@ -73,22 +72,22 @@ impl Grant for LoginGrant {
     }
 
     fn fetch(&self, cx: &Context<'_>) -> Result<Credential> {
-        let mut started = None;
+        let arrived = self.login.store.load().ok();
         // As in the cache, nobody waits long for a better token than one that is good enough.
-        let at_hand = || self.login.store.load().ok().and_then(|state| self.at_hand(&state, cx));
-        let deadline = match at_hand() {
+        let deadline = match arrived.as_ref().and_then(|state| self.good_enough(state, cx)) {
             Some(_) => cx.deadline.at_most(cx.clock, SOFT_RENEWAL),
             None => cx.deadline,
         };
-        let outcome = store::poll(&deadline, cx.clock, || self.look(&mut started, cx).transpose());
+        let mut history = History::new(arrived.as_ref());
+        let outcome = store::poll(&deadline, cx.clock, || self.look(&mut history, cx).transpose());
         let outcome = outcome.unwrap_or_else(|| {
             let state = self.login.store.load()?;
-            let outcome = self.outcome(&state, cx).or_else(|| self.at_hand(&state, cx).map(Ok));
+            let outcome = self.outcome(&state, &history, cx).or_else(|| self.good_enough(&state, cx).map(Ok));
             outcome.unwrap_or_else(|| self.fall_back(&state, self.not_finished(cx), cx))
         });
         // The failure of a renewal that this process has started is its own.
         outcome.map_err(|mut error| {
-            error.is_unshared &= started.is_none();
+            error.is_unshared &= history.started.is_none();
             error
         })
     }
@@ -98,12 +97,55 @@ impl Grant for LoginGrant {
     }
 }
 
-/// A renewal process that this process has started.
+/// What a call remembers to tell the renewals that it has waited for from earlier ones.
+///
+/// Times alone do not tell. Somebody may have set this machine's clock since, and the clock of another machine with the same
+/// files may be ahead.
+struct History {
+    /// The last renewal when the call began, by its random ID.
+    renewal_before: Option<String>,
+    /// When a refresh token had been sent without an answer by then.
+    sent_before: Option<Timestamp>,
+    started: Option<StartedRenewal>,
+}
+
+/// A renewal that this call has started, in another process or in this one.
 struct StartedRenewal {
     /// The version of the state to renew.
     version: String,
+    /// The last renewal before that, by its random ID.
+    renewal_before: Option<String>,
     /// When, by the steady clock.
     at: Duration,
+}
+
+impl History {
+    /// Creates the history of a call that has read this state first.
+    fn new(state: Option<&LoginState>) -> Self {
+        Self {
+            renewal_before: state.and_then(LoginState::last_renewal).map(str::to_owned),
+            sent_before: state.and_then(|state| state.sent_at),
+            started: None,
+        }
+    }
+
+    /// Returns true if this renewal is recent enough for the call: it has ended since the call began, or with
+    /// `--force-refresh`, it has begun since.
+    fn is_recent(&self, renewal: &Renewal, force_since: Option<Timestamp>, began: Timestamp, now: Timestamp) -> bool {
+        let is_later_than = |before: &Option<String>| before.as_ref() != Some(&renewal.attempt);
+        match force_since {
+            Some(since) => {
+                self.started.as_ref().is_some_and(|started| is_later_than(&started.renewal_before))
+                    || (since..=now).contains(&renewal.began)
+            }
+            None => is_later_than(&self.renewal_before) || (began..=now).contains(&renewal.ended),
+        }
+    }
+
+    /// Returns true if the refresh token was sent at `sent_at` since the call began.
+    fn is_sent_since(&self, sent_at: Timestamp, began: Timestamp, now: Timestamp) -> bool {
+        self.sent_before != Some(sent_at) || (began..=now).contains(&sent_at)
+    }
 }
 
 /// How long a call waits for the renewal of a token that is good enough, as in the cache.
@@ -114,8 +156,8 @@ const START_LIMIT: Duration = Duration::from_secs(1);
 
 impl LoginGrant {
     /// Looks at the state once, and starts a renewal if one is necessary. Returns `None` if a renewal is running.
-    fn look(&self, started: &mut Option<StartedRenewal>, cx: &Context<'_>) -> Result<Option<Credential>> {
-        match self.login.store.load().map(|state| self.outcome(&state, cx)) {
+    fn look(&self, history: &mut History, cx: &Context<'_>) -> Result<Option<Credential>> {
+        match self.login.store.load().map(|state| self.outcome(&state, history, cx)) {
             Ok(Some(outcome)) => return outcome.map(Some),
             Ok(None) => {}
             // Another login is being stored: the state is written before the marker.
@@ -125,9 +167,9 @@ impl LoginGrant {
             Err(_) => _ = self.login.store.load()?,
         }
         let guard = match self.login.store.try_lock() {
-            // Another process renews it.
-            Lock::Busy if started.is_none() => {
-                return Ok(self.login.store.load().ok().and_then(|state| self.at_hand(&state, cx)));
+            // Another process is renewing the login.
+            Lock::Busy if history.started.is_none() => {
+                return Ok(self.login.store.load().ok().and_then(|state| self.good_enough(&state, cx)));
             }
             Lock::Busy => return Ok(None),
             Lock::Held(guard) => Some(guard),
@@ -138,15 +180,15 @@ impl LoginGrant {
         };
         // Another process may have renewed the login meanwhile.
         let state = self.login.store.load()?;
-        if let Some(outcome) = self.outcome(&state, cx) {
+        if let Some(outcome) = self.outcome(&state, history, cx) {
             return outcome.map(Some);
         }
         self.check_renewable(&state, cx)?;
         if let Some(sent_at) = state.sent_at.filter(|_| guard.is_some()) {
             // Nobody holds the lock, so nobody waits for the answer any more.
-            let is_usable = state.unexpired(cx.clock.now()).is_some();
-            let is_of_this_call = (cx.began..=cx.clock.now()).contains(&sent_at);
-            if is_usable || state.is_sent_again || is_of_this_call {
+            let now = cx.clock.now();
+            let is_usable = state.reliable(now).is_some();
+            if is_usable || state.is_sent_again || history.is_sent_since(sent_at, cx.began, now) {
                 return self.fall_back(&state, self.in_doubt(&state, sent_at, cx), cx).map(Some);
             }
         }
@@ -154,7 +196,7 @@ impl LoginGrant {
         let is_starting = |started: &StartedRenewal| {
             started.version == version && cx.clock.elapsed().saturating_sub(started.at) < START_LIMIT
         };
-        if guard.is_some() && started.as_ref().is_some_and(is_starting) {
+        if guard.is_some() && history.started.as_ref().is_some_and(is_starting) {
             return Ok(None);
         }
         if let Some(guard) = &guard {
@@ -165,7 +207,7 @@ impl LoginGrant {
         // Reports in this process, where a message can be seen, that nothing can be saved.
         if let Err(error) = self.login.reserve() {
             let required = cx.requirements.force_since.map_or(millis(cx.requirements.min_ttl), |_| i64::MAX);
-            let credential = state.unexpired(cx.clock.now());
+            let credential = state.reliable(cx.clock.now());
             let Some(credential) = credential.filter(|credential| credential.remaining(cx.clock.now()).max >= required)
             else {
                 return self.fall_back(&state, error, cx).map(Some);
@@ -173,11 +215,10 @@ impl LoginGrant {
             cx.diagnostics.debug(|| format!("{}: {}", self.name, error.reason()));
             return Ok(Some(credential));
         }
-        if guard.is_some() && !process::is_first() && self.start_renewal(&version, cx) {
-            *started = Some(StartedRenewal { version, at: cx.clock.elapsed() });
-            return Ok(None);
-        }
-        self.renew_here(&state, guard.is_some(), cx)
+        let is_started = guard.is_some() && !process::is_first() && self.start_renewal(&version, cx);
+        let renewal_before = state.last_renewal().map(str::to_owned);
+        history.started = Some(StartedRenewal { version, renewal_before, at: cx.clock.elapsed() });
+        if is_started { Ok(None) } else { self.renew_here(&state, guard.is_some(), history, cx) }
     }
 
     /// Starts a renewal process. Returns false if that is impossible.
@@ -194,7 +235,13 @@ impl LoginGrant {
 
     /// Renews the login in this process. Nothing but SIGKILL interrupts that: the answer may contain the only valid refresh
     /// token.
-    fn renew_here(&self, state: &LoginState, is_locked: bool, cx: &Context<'_>) -> Result<Option<Credential>> {
+    fn renew_here(
+        &self,
+        state: &LoginState,
+        is_locked: bool,
+        history: &History,
+        cx: &Context<'_>,
+    ) -> Result<Option<Credential>> {
         let _blocked = EndingSignalsBlocked::start();
         let cx =
             &Context { deadline: Deadline::after(cx.clock, ANSWER_LIMIT), attempt_time: Some(CALLER_ATTEMPT), ..*cx };
@@ -213,7 +260,9 @@ impl LoginGrant {
                 let latest = self.login.store.load();
                 result
                     .or_else(|error| match latest {
-                        Ok(latest) => self.outcome(&latest, cx).unwrap_or_else(|| self.fall_back(&latest, error, cx)),
+                        Ok(latest) => {
+                            self.outcome(&latest, history, cx).unwrap_or_else(|| self.fall_back(&latest, error, cx))
+                        }
                         Err(_) => Err(error),
                     })
                     .map(Some)
@@ -222,27 +271,23 @@ impl LoginGrant {
     }
 
     /// Returns what the state says about this call, if it says enough. Makes no request.
-    fn outcome(&self, state: &LoginState, cx: &Context<'_>) -> Option<Result<Credential>> {
-        let force_since = cx.requirements.force_since;
-        // One in the future was before this machine's clock was set back, or another machine's clock is ahead.
-        let now = cx.clock.now();
-        let renewal = state.renewal.as_ref().filter(|renewal| match force_since {
-            Some(since) => (since..=now).contains(&renewal.began),
-            None => (cx.began..=now).contains(&renewal.ended),
-        });
+    fn outcome(&self, state: &LoginState, history: &History, cx: &Context<'_>) -> Option<Result<Credential>> {
+        let (force_since, now) = (cx.requirements.force_since, cx.clock.now());
+        let is_recent = |renewal: &&Renewal| history.is_recent(renewal, force_since, cx.began, now);
+        let renewal = state.renewal.as_ref().filter(is_recent);
         if let Some(renewal) = renewal {
             cx.warn_of_clock(renewal.skew);
         }
-        if let Some(credential) = self.usable_token(state, cx) {
+        if let Some(credential) = self.usable_token(state, renewal, cx) {
             return Some(Ok(credential));
         }
-        let unexpired = state.unexpired(cx.clock.now());
+        let reliable = state.reliable(now);
         if let Some(over) = &state.over {
-            return Some(self.fall_back(state, self.ended(over, cx.clock.now()), cx));
+            return Some(self.fall_back(state, self.ended(over, now), cx));
         }
         match renewal {
             // The renewed token does not meet the requirements, and another renewal would return no better one.
-            Some(Renewal { failure: None, .. }) if unexpired.is_some() => return unexpired.map(Ok),
+            Some(Renewal { failure: None, .. }) if reliable.is_some() => return reliable.map(Ok),
             Some(renewal) => {
                 if let Some(error) = self.shared_failure(renewal, state, cx) {
                     return Some(self.fall_back(state, error, cx));
@@ -250,36 +295,41 @@ impl LoginGrant {
             }
             None => {}
         }
-        let is_backing_off = force_since.is_none() && state.retry_at.is_some_and(|at| cx.clock.now() < at);
-        unexpired.filter(|_| is_backing_off).map(Ok)
+        let is_backing_off = force_since.is_none() && state.backs_off_until(now).is_some();
+        reliable.filter(|_| is_backing_off).map(Ok)
     }
 
     /// Returns the error of a renewal that this call has waited for, if another attempt would fail in the same way.
     fn shared_failure(&self, renewal: &Renewal, state: &LoginState, cx: &Context<'_>) -> Option<Error> {
         let failure = renewal.failure.as_ref()?;
+        // If this renewal's own request got no answer, that is so for everybody.
+        let is_in_doubt = state.sent_at == Some(renewal.began);
+        if !is_in_doubt && !failure.counts_for(&cx.http.sharing_group(), &Surroundings::of_this_process(None)) {
+            return None;
+        }
         match state.sent_at {
-            Some(sent_at) if sent_at <= renewal.began => Some(self.in_doubt(state, sent_at, cx)),
-            // The next renewal has begun. It may have another network.
-            Some(_) => None,
-            None => failure
-                .counts_for(&cx.http.sharing_group(), &Surroundings::of_this_process(None))
-                .then(|| failure.error()),
+            // The next renewal has begun.
+            Some(sent_at) if sent_at > renewal.began => None,
+            Some(sent_at) => Some(self.in_doubt(state, sent_at, cx)),
+            None => Some(failure.error()),
         }
     }
 
-    /// Returns the token stored with the login if it meets the requirements. Makes no request.
-    fn usable_token(&self, state: &LoginState, cx: &Context<'_>) -> Option<Credential> {
+    /// Returns the token stored with the login if it meets the requirements. `renewal` is the last one, if it is recent enough
+    /// for this call. Makes no request.
+    fn usable_token(&self, state: &LoginState, renewal: Option<&Renewal>, cx: &Context<'_>) -> Option<Credential> {
         let access = state.access.as_ref()?;
         let credential = access.credential();
         let now = cx.clock.now();
         let left = credential.remaining(now);
         let is_usable = match cx.requirements.force_since {
-            Some(since) => (since..=now.plus(FUTURE_TOLERANCE)).contains(&access.began) && left.max > 0,
+            Some(since) => {
+                let is_of = |renewal: &Renewal| renewal.failure.is_none() && renewal.began == access.began;
+                left.max > 0 && (renewal.is_some_and(is_of) || (since..=now).contains(&access.began))
+            }
             // Without a refresh token, the login has no other token.
             None if state.refresh_token.is_none() => left.max > 0,
-            // The token was obtained while this machine's clock was ahead, so its times are unreliable. The cache has
-            // the same rule.
-            None if access.began > now.plus(FUTURE_TOLERANCE) => false,
+            None if access.is_from_future(now) => false,
             None => {
                 left.max >= millis(cx.requirements.min_ttl).max(1)
                     && left.min > self.rules.soft_window(&credential)
@@ -290,12 +340,11 @@ impl LoginGrant {
     }
 
     /// Returns the token stored with the login if it is good enough although it is due for renewal, and the cache has none.
-    fn at_hand(&self, state: &LoginState, cx: &Context<'_>) -> Option<Credential> {
+    fn good_enough(&self, state: &LoginState, cx: &Context<'_>) -> Option<Credential> {
         let now = cx.clock.now();
-        let is_reliable = state.access.as_ref().is_some_and(|access| access.began <= now.plus(FUTURE_TOLERANCE));
-        let credential = state.unexpired(now).filter(|_| is_reliable && cx.requirements.force_since.is_none())?;
-        let is_good = credential.remaining(now).max >= millis(cx.requirements.min_ttl);
-        (is_good && !self.has_cached_token(cx)).then_some(credential)
+        let credential = state.reliable(now).filter(|_| cx.requirements.force_since.is_none())?;
+        let is_long_enough = credential.remaining(now).max >= millis(cx.requirements.min_ttl);
+        (is_long_enough && !self.has_cached_token(cx)).then_some(credential)
     }
 
     /// Returns true if the cache has a valid token. The caller then returns that one if a renewal fails.
@@ -326,16 +375,18 @@ impl LoginGrant {
     /// # Errors
     /// `error`, in all other cases.
     fn fall_back(&self, state: &LoginState, error: Error, cx: &Context<'_>) -> Result<Credential> {
-        let usable = state.unexpired(cx.clock.now());
+        let usable = state.last_resort(cx.clock.now());
         match usable.filter(|_| cx.requirements.force_since.is_none() && !self.has_cached_token(cx)) {
             Some(credential) => {
-                let left = human(credential.left(cx.clock.now()));
+                let expiry = match credential.assumed {
+                    true => "although its expiry is unknown".to_owned(),
+                    false => format!("{} before it expires", human(credential.left(cx.clock.now()))),
+                };
                 let reason = error.reason();
                 cx.diagnostics.warn(
                     Warning::ServedAlthoughRenewingFailed,
                     format!(
-                        "{}: the login's last token is used, {left} before it expires, because renewing \
-                         failed: {reason}",
+                        "{}: the login's last token is used, {expiry}, because renewing failed: {reason}",
                         self.name
                     ),
                 );
@@ -374,7 +425,7 @@ impl LoginGrant {
         let error =
             Error::unavailable(format!("{renewal} of the login ({}) got no answer{reason}", sent_at.short(now)));
         let command = self.login.store.absent().hint;
-        error.hint(match state.unexpired(now) {
+        error.hint(match state.reliable(now) {
             Some(credential) => {
                 let left = human(credential.remaining(now).max);
                 format!("use the current token, which expires in {left}; or log in again with `{command}`")
@@ -388,5 +439,41 @@ impl LoginGrant {
         let mut error = Error::new(Kind::Refused, over.message(now)).hint(self.login.store.absent().hint);
         error.is_answer = true;
         error
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1_795_000_000_000);
+    const SECOND: i64 = 1000;
+
+    fn renewal(attempt: &str, at: i64) -> Renewal {
+        let at = NOW.shifted(at);
+        Renewal { attempt: attempt.into(), began: at, ended: at, skew: 0, failure: None }
+    }
+
+    #[test]
+    fn a_renewal_is_recent_by_its_id_or_by_a_time_since_the_call_began() {
+        let mut history =
+            History { renewal_before: Some("old".into()), sent_before: Some(NOW.shifted(600 * SECOND)), started: None };
+        let began = NOW.shifted(-5 * SECOND);
+        let times = [-6 * SECOND, -5 * SECOND, 0, 1, 600 * SECOND];
+        let recent = |history: &History, id: &str, force_since| {
+            times.map(|at| history.is_recent(&renewal(id, at), force_since, began, NOW))
+        };
+        // Another process may have renewed the login between the start of this one and its first look.
+        let in_time = [false, true, true, false, false];
+        assert_eq!(recent(&history, "old", None), in_time);
+        assert_eq!(recent(&history, "new", None), [true; 5]);
+        // A renewal with a new ID may have begun before the refresh was forced.
+        assert_eq!(recent(&history, "new", Some(began)), in_time);
+        history.started =
+            Some(StartedRenewal { version: "1".into(), renewal_before: Some("new".into()), at: Duration::ZERO });
+        assert_eq!(recent(&history, "new", Some(began)), in_time);
+        assert_eq!(recent(&history, "own", Some(began)), [true; 5]);
+        let sent = times.map(|at| history.is_sent_since(NOW.shifted(at), began, NOW));
+        assert_eq!(sent, [true, true, true, true, false], "the last one was sent before");
     }
 }

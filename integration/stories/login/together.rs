@@ -1,11 +1,11 @@
 //! Several processes or users that share one login.
 
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::emulator::auth::TOKEN;
 use crate::emulator::faults::{Endpoint, Fault};
-use crate::expect::{fails_with_hint, prints_token};
+use crate::expect::{fails_with_hint, prints_token, prints_token_with_warning};
 use crate::harness::machine::strace;
 use crate::harness::run_all;
 use crate::harness::waiting::{HOUR, HeldLock, WAIT_LIMIT, wait_until};
@@ -62,11 +62,17 @@ fn a_token_that_another_process_just_renewed_causes_no_same_token_warning() {
     let person = Person::new();
     person.log_in();
     let token = person.get();
-    // The login was renewed after this process began, but the cache record is from a fetch that began before.
+    // The login is renewed after the process has begun, but the cache record is from a fetch that began before.
+    let held = HeldLock::of(&person.world.lock_file());
+    let refresh = person.token(&["-v", "--force-refresh", "--timeout", "60s"]).start();
+    wait_until("the process has begun", || refresh.stderr().contains("ycred: "));
     let mut state = person.state();
-    state["access"]["began"] = (state["access"]["began"].as_i64().expect("a moment") + 30_000).into();
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
+    state["access"]["began"] = i64::try_from(now.as_millis()).expect("a time").into();
     fs::write(person.file(".json"), state.to_string()).expect("written");
-    assert_eq!(prints_token(person.token(&["--force-refresh"]).run()), token);
+    drop(held);
+    let run = refresh.finish().exits(0);
+    assert!(run.stdout.contains(&token) && !run.stderr.contains("same token"), "{run}");
     assert_eq!(person.tokens(), 1);
 }
 
@@ -132,6 +138,9 @@ fn a_hanging_renewal_is_waited_for_only_until_the_deadline() {
     let arguments = ["--no-cache", "--timeout", "1s"];
     // While its token is valid, nobody waits.
     assert_ne!(prints_token(person.token(&arguments).run()), first);
+    let longer = person.token(&arguments).and(["--min-ttl", "2h"]);
+    let expected = ["the login's last token is used", "another ycred process is renewing this login"];
+    assert_ne!(prints_token_with_warning(longer.run(), &expected), first);
     person.age(2 * HOUR);
     fails_with_hint(person.token(&arguments).run(), 4, &["another ycred process is renewing"], "--timeout");
     drop(held);

@@ -101,7 +101,7 @@ enum Turn {
 /// Waits while another process has a browser open for this login, and returns that process's result.
 fn wait_for_turn(login: &LoginClient, session: &Session<'_>, cx: &Context<'_>) -> Result<Turn> {
     let before = login.store.load().ok();
-    let began = cx.clock.now();
+    let failure_before = login.store.last_failure().map(|failed| failed.at);
     let mut has_waited = false;
     let lock = store::wait_for_lock(&cx.deadline, cx.clock, || {
         let lock = login.store.try_browser_lock();
@@ -130,8 +130,8 @@ fn wait_for_turn(login: &LoginClient, session: &Session<'_>, cx: &Context<'_>) -
         let logged_in = LoggedIn { credential: access.credential(), is_renewable: state.refresh_token.is_some() };
         return Ok(Turn::LoggedInByOther(logged_in));
     }
-    let reason = login.store.last_failure().filter(|failed| failed.at >= began).map(|failed| failed.reason);
-    let reason = reason.unwrap_or_else(|| "it was interrupted".into());
+    let failed = login.store.last_failure().filter(|failed| Some(failed.at) != failure_before);
+    let reason = failed.map_or_else(|| "it was interrupted".into(), |failed| failed.reason);
     Err(Error::refused(format!("the other `ycred login` for this profile failed: {reason}"))
         .hint(login.store.absent().hint))
 }

@@ -173,9 +173,9 @@ impl LoginRenewal<'_> {
             }
             Err(error) => (self.failed(state, &error, began), Err(error), 0),
         };
-        let failure = result.as_ref().err();
-        let failure = failure
-            .map(|error| RenewalFailure::new(error, self.cx.http.sharing_group(), Surroundings::of_this_process(None)));
+        let surroundings = || Surroundings::of_this_process(None);
+        let new_failure = |error| RenewalFailure::new(error, self.cx.http.sharing_group(), surroundings());
+        let failure = result.as_ref().err().map(new_failure);
         let ended = self.cx.clock.now();
         next.renewal = Some(Renewal { attempt: random::id(), began, ended, skew, failure });
         let unsaved = self.store(&next, space, result.is_ok()).err();
@@ -195,7 +195,7 @@ impl LoginRenewal<'_> {
     /// # Errors
     /// Why it may not be sent.
     fn prepare<'s>(&self, state: &'s LoginState) -> Result<(&'s Secret, ProofKey, ReservedSpace)> {
-        let may_send_again = !state.is_sent_again && state.unexpired(self.cx.clock.now()).is_none();
+        let may_send_again = !state.is_sent_again && state.reliable(self.cx.clock.now()).is_none();
         let in_doubt = state.sent_at.is_some() && !may_send_again;
         let Some(refresh_token) = state.refresh_token.as_ref().filter(|_| state.over.is_none() && !in_doubt) else {
             return Err(Error::unavailable("the login cannot be renewed now"));

@@ -22,8 +22,10 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::identity::{Identity, MissingFile, hex, value_digest};
 use crate::base::secret::Secret;
 use crate::base::secret::expose;
-use crate::base::token::Credential;
+use crate::base::token::{Credential, LIFETIME_ASSUMED};
+use crate::cache::attempt::BACK_OFF_MAX;
 use crate::cache::failure::Surroundings;
+use crate::cache::record::FUTURE_TOLERANCE;
 use crate::cache::sharing_group::SharingGroup;
 use crate::cloud::jwt::ProofKey;
 use crate::disk::store;
@@ -108,16 +110,16 @@ pub struct RenewalFailure {
     #[serde(default)]
     timed_out: bool,
     /// The auth host has answered, so the failure is the same for every process.
-    pub is_answer: bool,
+    is_answer: bool,
     /// The status of the response, if there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     status: Option<u16>,
     /// The sharing group of the process that failed. `way` is its older name.
     #[serde(rename = "way")]
-    pub group: SharingGroup,
-    /// Its surroundings. An older ycred stores none: its failures count in all.
+    group: SharingGroup,
+    /// The surroundings of the process that failed. An older ycred stores none: its failures count in all.
     #[serde(rename = "network", default, skip_serializing_if = "Option::is_none")]
-    pub surroundings: Option<Surroundings>,
+    surroundings: Option<Surroundings>,
 }
 
 /// Why and when a login ended.
@@ -158,7 +160,7 @@ impl RenewalFailure {
         }
     }
 
-    /// Returns true if a process of this group with these surroundings would fail in the same way.
+    /// Returns true if a renewal by a process of this group with these surroundings would fail in the same way.
     pub fn counts_for(&self, group: &SharingGroup, surroundings: &Surroundings) -> bool {
         self.is_answer || (self.group == *group && self.surroundings.as_ref().is_none_or(|own| own == surroundings))
     }
@@ -238,9 +240,35 @@ impl LoginState {
         hex(&value_digest(format!("{} {attempt:?} {began:?}", self.session).as_bytes())[..8])
     }
 
+    /// Returns the random ID of the last renewal.
+    pub fn last_renewal(&self) -> Option<&str> {
+        self.renewal.as_ref().map(|renewal| renewal.attempt.as_str())
+    }
+
     /// Returns the access token if it has not expired.
     pub fn unexpired(&self, now: Timestamp) -> Option<Credential> {
         self.access.as_ref().map(AccessToken::credential).filter(|credential| !credential.is_expired(now))
+    }
+
+    /// Returns the access token if it certainly has not expired.
+    pub fn reliable(&self, now: Timestamp) -> Option<Credential> {
+        self.unexpired(now).filter(|_| self.access.as_ref().is_some_and(|access| !access.is_from_future(now)))
+    }
+
+    /// Returns the access token if it may still be valid, for a call whose renewal has failed.
+    pub fn last_resort(&self, now: Timestamp) -> Option<Credential> {
+        let credential = self.unexpired(now)?;
+        if self.reliable(now).is_some() {
+            return Some(credential);
+        }
+        let expires = credential.expires.min(now.plus(LIFETIME_ASSUMED));
+        Some(Credential { issued: now, expires, skew: 0, assumed: true, ..credential })
+    }
+
+    /// Returns the time before which no process asks for a better access token, if it is in the future. Ignores one that the
+    /// clock cannot have shown if it was right.
+    pub fn backs_off_until(&self, now: Timestamp) -> Option<Timestamp> {
+        self.retry_at.filter(|at| (1..=BACK_OFF_MAX).contains(&at.since(now)))
     }
 
     /// Returns the key that the refresh token is bound to.
@@ -262,6 +290,12 @@ impl AccessToken {
     pub fn new(credential: &Credential, began: Timestamp) -> Self {
         let Credential { secret, issued, expires, skew, assumed: _, is_reported: _, account: _ } = credential.clone();
         Self { token: secret, issued, expires, skew, began }
+    }
+
+    /// Returns true if the token was requested while this machine's clock was ahead, or by a machine whose clock is ahead. Then its
+    /// times are unreliable. The cache has the same rule.
+    pub fn is_from_future(&self, now: Timestamp) -> bool {
+        self.began > now.plus(FUTURE_TOLERANCE)
     }
 
     pub fn credential(&self) -> Credential {
@@ -593,6 +627,50 @@ mod tests {
         // The same for a first login.
         login.end().expect("no marker");
         assert!(login.load().is_err());
+    }
+
+    #[test]
+    fn a_failed_renewal_counts_for_the_same_group_and_network_and_an_answer_for_all() {
+        let group = SharingGroup::of_digest;
+        let counts = |error: &Error| {
+            let failure = RenewalFailure::new(error, group("a"), Surroundings::of_digest("x"));
+            // As another process reads it.
+            let json = serde_json::to_vec(&failure).expect("JSON");
+            let failure: RenewalFailure = serde_json::from_slice(&json).expect("readable");
+            let one = |(a, network)| failure.counts_for(&group(a), &Surroundings::of_digest(network));
+            [("a", "x"), ("a", "y"), ("b", "x"), ("b", "y")].map(one)
+        };
+        assert_eq!(counts(&Error::unavailable("no route to the host")), [true, false, false, false]);
+        let mut answer = Error::refused("no");
+        answer.is_answer = true;
+        assert_eq!(counts(&answer), [true; 4]);
+        // An older ycred does not store the network.
+        let old = r#"{"kind":4,"message":"no route","hint":null,"is_answer":false,"way":"a"}"#;
+        let old: RenewalFailure = serde_json::from_str(old).expect("readable");
+        assert!(old.counts_for(&group("a"), &Surroundings::of_digest("y")));
+        assert!(!old.counts_for(&group("b"), &Surroundings::of_digest("y")));
+    }
+
+    #[test]
+    fn a_token_and_a_back_off_of_a_clock_that_was_ahead_are_unreliable() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let state = log_in(&new_store(directory.path()), "t1.one");
+        let at = |now: Timestamp| {
+            let last = state.last_resort(now).map(|credential| (credential.expires.since(now), credential.assumed));
+            (state.reliable(now).is_some(), last)
+        };
+        const MINUTE: i64 = 60_000;
+        // The token is valid for an hour from the time that the clock showed.
+        assert_eq!(at(NOW), (true, Some((60 * MINUTE, false))));
+        assert_eq!(at(NOW.shifted(-MINUTE)), (true, Some((61 * MINUTE, false))));
+        assert_eq!(at(NOW.shifted(-MINUTE - 1)), (false, Some((5 * MINUTE, true))));
+        assert_eq!(at(NOW.shifted(60 * MINUTE)), (false, None));
+        let backs_off = |ahead| {
+            let retry_at = Some(NOW.shifted(ahead));
+            LoginState { retry_at, ..state.clone() }.backs_off_until(NOW).is_some()
+        };
+        let times = [0, 1, 5 * MINUTE, 5 * MINUTE + 1, 180 * MINUTE];
+        assert_eq!(times.map(backs_off), [false, true, true, false, false]);
     }
 
     #[test]

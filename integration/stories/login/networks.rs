@@ -1,0 +1,76 @@
+//! A login that is shared with processes in a sandbox without a network.
+
+use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
+
+use crate::emulator::auth::TOKEN;
+use crate::emulator::faults::{Endpoint, Fault};
+use crate::expect::{fails_with, prints_token};
+use crate::harness::waiting::{HOUR, WAIT_LIMIT, wait_until};
+use crate::harness::{Call, require_client, run_all, skip};
+use crate::sources::person::Person;
+
+/// Puts a call into a sandbox without a network. `None` if this user cannot make one.
+fn sandbox(person: &Person) -> Option<(PathBuf, &'static str)> {
+    let unshare = require_client("unshare")?;
+    let works = |option: &str| person.world.sandbox.call(&unshare, [option, "true"]).run().status.success();
+    // Root needs no user namespace, and nobody else may go without one.
+    let option = ["-n", "-cn"].into_iter().find(|option| works(option));
+    if option.is_none() {
+        skip("this user cannot create a network namespace");
+    }
+    Some((unshare, option?))
+}
+
+#[test]
+fn a_renewal_that_fails_without_a_network_does_not_reach_a_caller_that_has_one() {
+    for arguments in [&[][..], &["--no-cache"]] {
+        let person = Person::new();
+        let Some((unshare, option)) = sandbox(&person) else { return };
+        person.log_in();
+        let without = |call: Call| call.under(&unshare, &[option]);
+        for _ in 0..3 {
+            person.age(13 * HOUR);
+            let before = person.tokens();
+            let calls = (0..8).map(|number| match number % 2 {
+                0 => without(person.token(arguments)),
+                _ => person.token(&[arguments, &["--timeout", "60s"]].concat()),
+            });
+            let mut tokens = Vec::new();
+            for (number, run) in run_all(calls).into_iter().enumerate() {
+                // Those without a network may find the token of the others.
+                if number % 2 == 1 || run.status.success() {
+                    tokens.push(prints_token(run));
+                } else {
+                    fails_with(run, 4, &["127.0.0.1"]);
+                }
+            }
+            assert!(tokens.iter().all(|token| *token == tokens[0]), "{tokens:?}");
+            assert_eq!(person.tokens(), before + 1);
+        }
+    }
+}
+
+#[test]
+fn the_auth_hosts_answer_counts_in_each_network() {
+    let person = Person::new();
+    let Some((unshare, option)) = sandbox(&person) else { return };
+    person.log_in();
+    person.age(13 * HOUR);
+    person
+        .world
+        .emulator
+        .fault(Fault { hold: true, ..Fault::refuse(403) }.on(Endpoint::OauthToken).message("no, says the test"));
+    let first = person.token(&["--no-cache"]).start();
+    assert!(person.world.emulator.wait_for_requests(TOKEN, 2, WAIT_LIMIT));
+    let second = person.token(&["-v", "--no-cache"]).under(&unshare, &[option]).start();
+    wait_until("the second call has begun", || second.stderr().contains("ycred: "));
+    thread::sleep(Duration::from_millis(500));
+    person.world.emulator.clear_faults();
+    for call in [first, second] {
+        let run = call.finish();
+        assert!(run.stderr.contains("no, says the test"), "{run}");
+    }
+    assert_eq!(person.tokens(), 2);
+}
