@@ -194,7 +194,7 @@ impl StoredFailure {
 
     /// Returns true as long as the failure answers later processes. A clock that was set back does not make that longer.
     pub(super) fn is_remembered(&self, now: Timestamp) -> bool {
-        now < self.until && now.since(self.at).abs() < self.until.since(self.at)
+        now < self.until && now.since(self.at).saturating_abs() < self.until.since(self.at)
     }
 
     /// Returns true if a process of the same group and surroundings with the same subject token has stored this failure.
