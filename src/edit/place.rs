@@ -39,6 +39,17 @@ pub fn redo(entry: &JournalEntry, text: Option<&str>) -> Result<(String, Journal
     Place { client: &entry.client, file: &entry.file, label, format: *format, path }.write(text, &value)
 }
 
+/// Returns true if a value has a command that runs ycred, or the suffix of docker's link to it.
+fn runs_ycred(value: &TreeNode) -> bool {
+    let is_program = |text: &str| {
+        let program = text.split_whitespace().next().unwrap_or_default().trim_matches(['"', '\'']);
+        program.rsplit(['/', '\\']).next().is_some_and(|name| name.starts_with("ycred"))
+    };
+    value.as_text().is_some_and(is_program)
+        || value.items().iter().any(runs_ycred)
+        || value.members().iter().any(|(_, value)| runs_ycred(value))
+}
+
 impl Place<'_> {
     fn key(&self) -> JournalEntry {
         let what =
@@ -59,7 +70,8 @@ impl Place<'_> {
         if there.is_some_and(|node| node.has_meaning_of(value)) {
             return Ok(PlannedValue { text: text.map(str::to_owned), entry: None, others: Vec::new() });
         }
-        let original = self.without_ours(text, journal)?;
+        // What ycred wrote and somebody changed is still ycred's as long as it runs ycred.
+        let original = self.without_ours(text, there.is_some_and(runs_ycred), journal)?;
         let (new, mut entry) = self.write(original.text.as_deref(), value)?;
         if let Some(former) = original.entry {
             entry.inherit_file(&former);
@@ -71,11 +83,16 @@ impl Place<'_> {
     }
 
     /// Returns the text without ycred's own value, the entry about it, if there is one, and the other entries that have
-    /// changed with it.
-    fn without_ours(&self, text: Option<&str>, journal: &Journal) -> Result<PlannedValue, EditRefusal> {
+    /// changed with it. With `even_if_changed`, a value that differs from what ycred wrote is its own too.
+    fn without_ours(
+        &self,
+        text: Option<&str>,
+        even_if_changed: bool,
+        journal: &Journal,
+    ) -> Result<PlannedValue, EditRefusal> {
         let unchanged = || PlannedValue { text: text.map(str::to_owned), entry: None, others: Vec::new() };
         let (Some(entry), Some(text)) = (journal.find(&self.key()), text) else { return Ok(unchanged()) };
-        let taken = take_out(entry, text, journal, |entry, text| undo(entry, text, false), redo)?;
+        let taken = take_out(entry, text, journal, |entry, text| undo(entry, text, even_if_changed), redo)?;
         Ok(match taken.undone {
             Undone::Restored(text) => PlannedValue { text, entry: Some(entry.clone()), others: taken.others },
             // A setup after somebody else's change begins anew.

@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 
 use serde_json::Value;
 
-use super::{GO, Machine};
+use super::{GO, Machine, yc_with};
 use crate::harness::machine::is_root;
 use crate::harness::require_client;
 
@@ -292,4 +292,26 @@ fn go_without_credentials_gets_ycred_alone_and_is_restored() {
     assert!(machine.read(file).lines().any(|line| line == ours), "{}", machine.read(file));
     machine.unsetup(&["go"]).run().succeeds();
     assert_eq!(machine.read(file), "GOAUTH=off\nGOFLAGS=-x\n");
+}
+
+#[test]
+fn a_value_that_was_changed_by_hand_and_set_up_again_is_undone_to_what_was_before_the_first_setup() {
+    let machine = Machine::new();
+    let docker = "{\"credHelpers\": {\"cr.yandex\": \"yc\"}}\n";
+    machine.write_kubeconfig(&yc_with("prod"));
+    machine.world.sandbox.file("home/.docker/config.json", docker);
+    for client in ["kubectl", "docker"] {
+        machine.setup(&[client, "--profile", "prod"]).run().succeeds();
+    }
+    for file in ["home/.kube/config", "home/.docker/config.json"] {
+        let text = machine.read(file);
+        assert!(text.contains("ycred") && text.contains("prod"), "{text}");
+        machine.world.sandbox.file(file, text.replace("prod", "prdo"));
+    }
+    machine.setup(&["kubectl", "--user", "u", "--profile", "prod"]).run().succeeds();
+    machine.setup(&["docker", "--profile", "prod"]).run().succeeds();
+    machine.unsetup(&["--all"]).run().succeeds();
+    // What was edited by hand comes back in the style of ycred's own stanza.
+    assert_eq!(machine.read("home/.kube/config").replace('"', ""), yc_with("prod"));
+    assert_eq!(machine.read("home/.docker/config.json"), docker);
 }
