@@ -72,7 +72,7 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
     let profile = session.profile(&selected_profile(call)?)?;
     // Read the tokens before they are deleted.
     let limit = call.options.timeout.unwrap_or(profile.timeout);
-    let deadline = Deadline::of_run(limit).share(session.clock, STATE_SHARE);
+    let deadline = Deadline::of_run(limit).share(session.clock, ONE_STATE_SHARE);
     let local_state = must_revoke.then(|| LocalState::of(&profile, &deadline, session)).transpose()?;
     if let Err(error) = delete_one(&profile, call, session, &mut report) {
         // What cannot be deleted can still be revoked.
@@ -109,6 +109,8 @@ impl Report {
 const ALL_LIMIT: Duration = Duration::from_secs(9);
 /// The share of the time limit in which to wait for renewals of the logins that are revoked.
 const STATE_SHARE: f64 = 0.25;
+/// The same for one profile. Most renewals end in that time, and deleting takes less than a second.
+const ONE_STATE_SHARE: f64 = 0.75;
 /// The share of the remaining time in which to delete everything, if it is revoked afterwards.
 const DELETION_SHARE: f64 = 0.7;
 
@@ -317,6 +319,8 @@ struct LocalState {
     /// The valid tokens of each link of the impersonation chain, outermost first.
     tokens: Vec<Secret>,
     login: Option<(LoginClient, LoginState)>,
+    /// True if another process has sent the refresh token and has no answer yet.
+    is_being_renewed: bool,
 }
 
 fn all_local_states(deadline: &Deadline, session: &Session<'_>) -> Vec<LocalState> {
@@ -348,14 +352,16 @@ impl LocalState {
             add(cache.entry(grant.identity()).load().ok().flatten().and_then(|record| record.credential()));
             link = grant.inner();
         }
+        let mut is_being_renewed = false;
         let login = profile.login()?.and_then(|login| {
             // A renewing process replaces the refresh token. The new one must be revoked, so wait for it.
             session.diagnostics.debug(|| format!("{profile}: waiting until no process is renewing the login"));
-            let _lock = login.store.wait_for_lock(deadline, session.clock);
+            let lock = login.store.wait_for_lock(deadline, session.clock);
+            is_being_renewed = lock.is_none() && matches!(login.store.try_lock_existing(), Lock::Busy);
             login.store.load().ok().map(|state| (login, state))
         });
         add(login.as_ref().and_then(|(_, state)| state.access.as_ref()).map(|access| access.credential()));
-        Ok(Self { profile: profile.clone(), tokens, login })
+        Ok(Self { profile: profile.clone(), tokens, login, is_being_renewed })
     }
 
     /// Revokes the login and the tokens in the cloud. Reports a failure and continues with the next token. `timeout` is the
@@ -397,6 +403,12 @@ impl LocalState {
         let access = state.access.as_ref().map(|access| access.credential());
         match access.filter(|credential| !credential.is_expired(cx.clock.now())) {
             Some(own) => iam::revoke_refresh_token(installation, &own.secret, refresh_token, cx)?,
+            // Sent a second time, it could end the login whose new refresh token only that process gets.
+            None if self.is_being_renewed => {
+                return Err(Error::unavailable(
+                    "another process is renewing the login, so its new token is unknown here",
+                ));
+            }
             None => {
                 let granted = login.refresh(refresh_token, &state.key(&login.store)?, AttemptHooks::NONE, cx)?.token;
                 let refresh_token = granted.refresh_token.as_ref().unwrap_or(refresh_token);

@@ -196,6 +196,26 @@ fn logout_can_revoke_the_login_in_the_cloud() {
 }
 
 #[test]
+fn logout_with_revoke_waits_for_a_slow_renewal_and_sends_no_token_whose_answer_is_outstanding() {
+    for (options, sent) in [(&[][..], 2), (&["--timeout", "4s"][..], 2)] {
+        let person = Person::new();
+        person.world.emulator.set(|settings| settings.login.one_time = true);
+        person.log_in();
+        person.age(13 * HOUR);
+        person.world.emulator.fault(Fault::late(Duration::from_secs(8)).on(Endpoint::OauthToken));
+        let renewal = person.token(&["--no-cache"]).start();
+        assert!(person.world.emulator.wait_for_requests(TOKEN, sent, WAIT_LIMIT));
+        let run = person.world.sandbox.ycred(["logout", "--revoke"].iter().chain(options)).run();
+        match options {
+            [] => drop(run.exits(0).stdout_has("revoked the login")),
+            _ => drop(run.exits(4).stderr_has("another process is renewing the login")),
+        }
+        renewal.finish();
+        assert_eq!(person.world.emulator.requests(TOKEN), sent, "{options:?}");
+    }
+}
+
+#[test]
 fn logout_of_all_with_revoke_has_one_time_limit() {
     let worlds = [(&[][..], Duration::from_secs(10)), (&["--timeout", "4s"][..], Duration::from_secs(4))].map(
         |(options, limit)| {
