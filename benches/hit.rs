@@ -374,6 +374,10 @@ impl Fixture {
         let mut record = String::new();
         for entry in fs::read_dir(self.path("cache/v1"))? {
             let entry = entry?;
+            // The other entry is the directory in which records are written.
+            if !entry.file_type()?.is_file() {
+                continue;
+            }
             fs::copy(entry.path(), cache.join(entry.file_name()))?;
             if entry.path().extension().is_some_and(|extension| extension == "json") {
                 record = fs::read_to_string(entry.path())?;
