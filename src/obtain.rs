@@ -29,7 +29,7 @@ use crate::disk::trust;
 use crate::disk::turn::TurnPatience;
 
 /// The time limit of the renewal of a refreshable token: the caller waits for it although its token is still valid.
-const SOFT_RENEWAL: Duration = Duration::from_secs(5);
+pub const SOFT_RENEWAL: Duration = Duration::from_secs(5);
 /// The leader's share of the remaining time. The rest lets the waiters read its error before their own deadline.
 const LEADER_SHARE: f64 = 0.75;
 /// The share of its time limit by which a process may lose its patience later than an equal one, so that not all of them try

@@ -20,7 +20,7 @@ use crate::cache::freshness::RenewalRules;
 use crate::cloud::Context;
 use crate::disk::store;
 use crate::disk::store::Lock;
-use crate::obtain::{Caching, Grant};
+use crate::obtain::{Caching, Grant, SOFT_RENEWAL};
 use crate::sources::login::client::{DEFAULT_CLIENT, LoginClient};
 use crate::sources::login::renewal::{ANSWER_LIMIT, CALLER_ATTEMPT, LoginRenewal, RenewalCall, Renewed};
 use crate::sources::login::state::{LoginEnd, LoginState, Renewal};
@@ -147,9 +147,6 @@ impl History {
         self.sent_before != Some(sent_at) || (began..=now).contains(&sent_at)
     }
 }
-
-/// How long a call waits for the renewal of a token that is good enough, as in the cache.
-const SOFT_RENEWAL: Duration = Duration::from_secs(5);
 
 /// After this time without a sign of a renewal process, it is started again.
 const START_LIMIT: Duration = Duration::from_secs(1);
