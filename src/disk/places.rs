@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::base::environment as env;
 use crate::base::environment::Environment;
 use crate::base::error::{Error, Result};
+use crate::disk::permission;
 use crate::system;
 use crate::system::directories::{SYSTEM_CONFIG, UserDirectories};
 
@@ -42,7 +43,9 @@ impl Places {
         let service = |variable: &str| first_of(environment, variable);
         // A default that cannot work gives way to the next one. Looked at only where there is a next one, because every
         // cache hit would pay for it.
-        let usable = |directory: PathBuf, has_next: bool| (!has_next || can_be_made(&directory)).then_some(directory);
+        let usable = |directory: PathBuf, has_next: bool| {
+            (!has_next || permission::check_creatable(&directory).is_ok()).then_some(directory)
+        };
         let missing = |variable| format!("there is no home directory that can be used; set {variable} to a directory");
         let cache = match directory_in(environment, env::YCRED_CACHE_DIR) {
             Some(chosen) => chosen,
@@ -141,12 +144,6 @@ fn directory_in(environment: &Environment, variable: &str) -> Option<Result<Path
 /// Returns true if `HOME` is one of the values that stand for "no home".
 fn has_no_real_home(environment: &Environment) -> bool {
     environment.get("HOME").is_some_and(|home| home == "/" || home == "/nonexistent")
-}
-
-/// Returns true if a directory exists, or could be created below the nearest directory that exists.
-fn can_be_made(directory: &Path) -> bool {
-    let exists = |directory: &&Path| directory.symlink_metadata().is_ok();
-    directory.ancestors().find(exists).is_some_and(system::files::is_writable_directory)
 }
 
 /// Returns the first directory in a variable. systemd separates several with colons.

@@ -8,7 +8,7 @@ use crate::base::environment::{YCRED_CACHE_DIR, YCRED_STATE_DIR};
 use crate::base::error::describe;
 use crate::cache;
 use crate::commands::check::{Check, Examination, Finding, LOCAL_LIMIT, Verdict};
-use crate::disk::{probe, store};
+use crate::disk::{permission, probe, store};
 use crate::sources::login::state;
 use crate::system::{access, files, fixes, process};
 
@@ -157,12 +157,12 @@ impl Place<'_> {
     fn try_out(&self, directory: &Path) -> Finding {
         let shown = directory.display();
         if !directory.is_dir() {
-            let nearest = directory.ancestors().find(|ancestor| ancestor.symlink_metadata().is_ok());
-            return match nearest.is_some_and(files::is_writable_directory) {
-                true => {
+            return match permission::check_creatable(directory) {
+                Ok(()) => {
                     Finding::ok(format!("{}: {shown} does not exist yet and can be created", self.what)).part(self.part)
                 }
-                false => {
+                Err(_) => {
+                    let nearest = directory.ancestors().find(|ancestor| ancestor.symlink_metadata().is_ok());
                     let nearest = nearest.unwrap_or(directory);
                     self.bad(format!("{shown} cannot be created in {}", nearest.display()))
                         .fix(probe::how_to_make_writable(directory, self.variable))
