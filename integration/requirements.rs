@@ -75,7 +75,7 @@ const REQUIREMENTS: &[Requirement] = &[
     requirement("F21", "if another user owns the cache directory, ycred prints the token and a warning with the path",
         Tests(&["another_users_cache_directory_is_rejected_with_a_warning_that_names_the_owner", "under_sudo_with_the_callers_home_nothing_is_created_and_one_warning_names_the_directory"])),
     requirement("F22", "if HOME is read-only, unset, missing, `/dev/null` or a file, ycred prints the token and at most one warning",
-        Tests(&["an_unusable_home_costs_one_warning_and_no_token", "a_user_without_a_usable_home_gets_the_token_and_one_warning", "a_user_with_a_read_only_cache_gets_the_token_and_one_warning"])),
+        Tests(&["an_unusable_home_costs_one_warning_and_no_token", "a_user_without_a_usable_home_gets_the_token_and_one_warning", "roots_cache_is_in_run_if_its_home_cannot_be_created", "a_user_with_a_read_only_cache_gets_the_token_and_one_warning"])),
     requirement("F23", "HOME takes precedence over the password database, which is only the fallback",
         Tests(&["without_home_the_password_database_is_used_and_home_overrides_it"])),
     requirement("F24", "ycred never writes to the current directory",

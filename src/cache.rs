@@ -55,6 +55,7 @@ use crate::cache::last_logout::LastLogout;
 use crate::cache::record::Record;
 use crate::cache::sharing_group::{LockName, SharingGroup};
 use crate::cache::watched_files::Snapshot;
+use crate::disk::places::CacheDirectory;
 use crate::disk::store::{FileState, Lock, LockGuard, LockHolder, NameList};
 use crate::disk::sweep::Removal;
 use crate::disk::turn::{Turn, TurnBusy, TurnPatience};
@@ -76,20 +77,20 @@ const SHORT_PATIENCE: TurnPatience =
 /// How often to begin again if another process has taken the turn away, because this one was slow.
 const TURNS_MAX: u32 = 2;
 
-/// The directory of all records, or the reason why there is no such directory.
+/// The directory of all records.
 pub struct Cache {
-    directory: Result<PathBuf, String>,
+    directory: CacheDirectory,
 }
 
 impl Cache {
     /// Creates a cache in the version directory below `cache_dir`. An `Err` holds the reason for the warning.
-    pub fn new(cache_dir: Result<PathBuf, String>) -> Self {
-        Self { directory: cache_dir.map(|dir| dir.join(VERSION)) }
+    pub fn new(cache_dir: impl Into<CacheDirectory>) -> Self {
+        Self { directory: cache_dir.into().join(VERSION) }
     }
 
     /// Returns the directory's name for messages.
     pub fn place(&self) -> String {
-        self.directory.as_ref().map_or_else(|_| "no cache".into(), |directory| directory.display().to_string())
+        self.directory.get().as_ref().map_or_else(|_| "no cache".into(), |directory| directory.display().to_string())
     }
 
     /// Returns the cache entry of an identity.
@@ -119,7 +120,7 @@ impl Cache {
         patience: &LogoutPatience,
         clock: &dyn Clock,
     ) -> io::Result<DeletedIdentities<'_>> {
-        let directory = self.directory.as_deref().map_err(|why| io::Error::other(why.clone()))?;
+        let directory = self.directory.get().as_deref().map_err(|why| io::Error::other(why.clone()))?;
         let mut deleted = DeletedIdentities::default();
         let owned = store::refuse_foreign_directory(directory);
         let is_owned = owned.is_ok();
@@ -188,7 +189,7 @@ impl Cache {
         clock: &dyn Clock,
     ) -> io::Result<SelectedSlots<'_, T>> {
         let mut selected = SelectedSlots { slots: Vec::new(), is_complete: true };
-        let Ok(directory) = &self.directory else { return Ok(selected) };
+        let Ok(directory) = self.directory.get() else { return Ok(selected) };
         let names = names_in_time(directory, deadline, clock)?;
         selected.is_complete = names.is_some();
         for name in names.unwrap_or_default() {
@@ -303,13 +304,13 @@ pub struct SelectedSlots<'a, T> {
 ///
 /// Without a cache directory, reads find nothing, and writes and locks fail.
 pub struct Slot<'a> {
-    directory: &'a Result<PathBuf, String>,
+    directory: &'a CacheDirectory,
     name: String,
 }
 
 impl Slot<'_> {
     fn directory(&self) -> io::Result<&Path> {
-        self.directory.as_deref().map_err(|why| io::Error::other(why.clone()))
+        self.directory.get().as_deref().map_err(|why| io::Error::other(why.clone()))
     }
 
     fn path(&self, extension: &str) -> io::Result<PathBuf> {
@@ -318,10 +319,8 @@ impl Slot<'_> {
 
     /// Returns the path of the record file, or the reason why nothing is stored, for messages.
     pub fn place(&self) -> Result<PathBuf, String> {
-        self.directory
-            .as_ref()
-            .map(|directory| directory.join(format!("{}{}", self.name, store::RECORD)))
-            .map_err(Clone::clone)
+        let path = |directory: &PathBuf| directory.join(format!("{}{}", self.name, store::RECORD));
+        self.directory.get().as_ref().map(path).map_err(Clone::clone)
     }
 
     /// Creates the directory for the record and its lock, and makes it private.
@@ -338,10 +337,10 @@ impl Slot<'_> {
 
     /// Returns the content of the record file, if the file belongs to ycred.
     pub fn read(&self) -> Option<Zeroizing<Vec<u8>>> {
-        match self.path(store::RECORD).and_then(|path| store::read(&path)) {
+        self.directory.find(|directory| match store::read(&directory.join(format!("{}{}", self.name, store::RECORD))) {
             Ok(FileState::Content(content)) => Some(content),
             Ok(FileState::Nothing | FileState::Foreign) | Err(_) => None,
-        }
+        })
     }
 
     /// Replaces the record file.
@@ -412,7 +411,7 @@ impl Slot<'_> {
     /// # Errors
     /// It was the turn of other processes until the end of the time, or there is no cache directory.
     fn turn(&self, patience: TurnPatience, clock: &dyn Clock) -> Result<Turn, TurnBusy> {
-        let directory = self.directory.as_deref().map_err(|_| TurnBusy)?;
+        let directory = self.directory.get().as_deref().map_err(|_| TurnBusy)?;
         Turn::wait(directory, patience, clock)
     }
 

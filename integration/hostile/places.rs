@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::other_user::{NOBODY, OtherUser, UNKNOWN_USER};
 use super::records::{at_most_one_warning, records};
 use crate::harness::files::{make_private, mode, names, set_mode};
-use crate::harness::machine::require_root;
+use crate::harness::machine::{is_root, require_root};
 use crate::harness::{Call, Run, YCRED};
 use crate::world::World;
 
@@ -68,20 +68,57 @@ fn a_relative_xdg_directory_is_ignored() {
 
 #[test]
 fn an_unusable_home_costs_one_warning_and_no_token() {
+    // Root has another directory.
+    if is_root() && !require_root(&["setpriv"]) {
+        return;
+    }
     let world = World::new();
+    let other_user = is_root().then(|| OtherUser::new(&world, NOBODY));
+    let call = || match &other_user {
+        Some(other_user) => other_user.call(&world, &["token"]),
+        None => in_default_directories(&world, &["token"]),
+    };
     let file = world.sandbox.file("tmp/a-file", "not a home");
     let regular_file = file.display().to_string();
     let below = file.join("below").display().to_string();
     for home in ["/dev/null", regular_file.as_str(), below.as_str(), "/proc", "/proc/none", "/dev/full/x"] {
         let before = world.requests();
         for _ in 0..2 {
-            let run = in_default_directories(&world, &["token"]).env("HOME", home).run();
+            let run = call().env("HOME", home).run();
             at_most_one_warning(&world, &run, Path::new(home));
             assert!(!run.stderr.is_empty(), "HOME={home}: nothing can be stored there, but there is no warning\n{run}");
         }
         assert_eq!(world.requests(), before + 2, "HOME={home}");
     }
     assert_eq!(fs::read(&file).expect("the file"), b"not a home");
+    work_is_empty(&world);
+}
+
+#[test]
+fn roots_cache_is_in_run_if_its_home_cannot_be_created() {
+    if !require_root(&["unshare", "getent"]) {
+        return;
+    }
+    let world = World::new();
+    let file = world.sandbox.file("tmp/a-file", "not a home").display().to_string();
+    for home in ["/dev/null", file.as_str()] {
+        let before = world.requests();
+        let script = format!(
+            "export HOME='{home}'; \"$1\" token; \"$1\" token; \"$1\" status --json >&2; ls /run/ycred/v1/*.json >&2"
+        );
+        let run = with_empty_home_and_run(&world, &script).run().succeeds();
+        let token = world.last_token();
+        assert_eq!(run.stdout, format!("{token}\n{token}\n"), "HOME={home}\n{run}");
+        assert!(!run.stderr.contains("warning") && run.stderr.ends_with(".json\n"), "HOME={home}\n{run}");
+        assert!(run.stderr.contains("\"fresh\""), "HOME={home}: status looks elsewhere\n{run}");
+        assert_eq!(world.requests(), before + 1, "HOME={home}");
+    }
+    // As on a node whose root file system nobody can write to.
+    let script = "mount -o remount,ro none \"$home\"; \"$1\" token; \"$1\" token; ls /run/ycred/v1/*.json >&2";
+    let before = world.requests();
+    let run = with_empty_home_and_run(&world, script).run().succeeds();
+    assert!(run.stderr.lines().count() == 1 && run.stderr.ends_with(".json\n"), "{run}");
+    assert_eq!(world.requests(), before + 1, "{run}");
     work_is_empty(&world);
 }
 

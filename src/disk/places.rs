@@ -1,6 +1,8 @@
 //! The directories of profiles, cache records and logins. Only computes the paths and creates nothing.
 
+use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use crate::base::environment as env;
 use crate::base::environment::Environment;
@@ -16,11 +18,56 @@ const APP: &str = "ycred";
 pub struct Places {
     /// The user's profiles. `None` without a home directory and a variable.
     pub config: Option<PathBuf>,
-    /// The cache. `Err` has the reason for the warning.
-    pub cache: Result<PathBuf, String>,
+    pub cache: CacheDirectory,
     /// The logins. `Err` has the reason why there is no such directory.
     pub state: Result<PathBuf, String>,
     pub home: Option<PathBuf>,
+}
+
+/// The directory of the cache. `Err` has the reason for the warning.
+///
+/// Root's default gives way to the next one if it does not exist and cannot be created. Whether it does is not looked at before
+/// it matters, because every cache hit would pay for it.
+#[derive(Clone, Debug)]
+pub struct CacheDirectory {
+    /// `Err` has the reason for the warning.
+    preferred: Result<PathBuf, String>,
+    next: Option<Result<PathBuf, String>>,
+    gives_way: OnceLock<bool>,
+}
+
+impl From<Result<PathBuf, String>> for CacheDirectory {
+    fn from(directory: Result<PathBuf, String>) -> Self {
+        Self { preferred: directory, next: None, gives_way: OnceLock::new() }
+    }
+}
+
+impl CacheDirectory {
+    /// Returns the directory that is used.
+    pub fn get(&self) -> &Result<PathBuf, String> {
+        match (&self.preferred, &self.next) {
+            (Ok(preferred), Some(next)) => {
+                let gives_way = || fs::metadata(preferred).is_err() && permission::check_creatable(preferred).is_err();
+                if *self.gives_way.get_or_init(gives_way) { next } else { &self.preferred }
+            }
+            _ => &self.preferred,
+        }
+    }
+
+    /// Returns what `read` finds in the directory that is used. If it finds something in a default, that is not checked.
+    pub fn find<T>(&self, read: impl Fn(&Path) -> Option<T>) -> Option<T> {
+        let preferred = self.preferred.as_deref().ok().filter(|_| self.gives_way.get() != Some(&true));
+        preferred.and_then(&read).or_else(|| {
+            let used = self.get().as_deref().ok()?;
+            (Some(used) != preferred).then(|| read(used))?
+        })
+    }
+
+    /// Returns the directory of this name below it.
+    pub fn join(self, name: &str) -> Self {
+        let join = |directory: Result<PathBuf, String>| directory.map(|directory| directory.join(name));
+        Self { preferred: join(self.preferred), next: self.next.map(join), gives_way: OnceLock::new() }
+    }
 }
 
 impl Places {
@@ -47,19 +94,24 @@ impl Places {
             (!has_next || permission::check_creatable(&directory).is_ok()).then_some(directory)
         };
         let missing = |variable| format!("there is no home directory that can be used; set {variable} to a directory");
+        let default_cache = || {
+            let directory = base.map(|base| base.cache().join(APP))?;
+            let has_next = environment.get(env::CACHE_DIRECTORY).is_some() || has_no_real_home(environment);
+            usable(directory, has_next)
+        };
         let cache = match directory_in(environment, env::YCRED_CACHE_DIR) {
-            Some(chosen) => chosen,
-            None => environment
-                .absolute(env::XDG_CACHE_HOME)
-                .map(|directory| directory.join(APP))
-                .or_else(|| {
-                    let directory = base.map(|base| base.cache().join(APP))?;
-                    let has_next = environment.get(env::CACHE_DIRECTORY).is_some() || has_no_real_home(environment);
-                    usable(directory, has_next)
-                })
-                .or_else(|| service(env::CACHE_DIRECTORY))
-                .or_else(run)
-                .ok_or_else(|| missing(env::YCRED_CACHE_DIR)),
+            Some(chosen) => chosen.into(),
+            None => {
+                let chosen = environment.absolute(env::XDG_CACHE_HOME).map(|directory| directory.join(APP));
+                let other = || service(env::CACHE_DIRECTORY).or_else(run);
+                match chosen.map(Ok) {
+                    Some(chosen) => chosen.into(),
+                    None => match default_cache() {
+                        Some(default) => CacheDirectory { next: other().map(Ok), ..CacheDirectory::from(Ok(default)) },
+                        None => other().ok_or_else(|| missing(env::YCRED_CACHE_DIR)).into(),
+                    },
+                }
+            }
         };
         let state = match directory_in(environment, env::YCRED_STATE_DIR) {
             Some(chosen) => chosen,
@@ -99,7 +151,7 @@ impl Places {
     /// Returns no directories at all.
     pub fn none() -> Self {
         let unknown = || Err("the directory is unknown".into());
-        Self { config: None, cache: unknown(), state: unknown(), home: None }
+        Self { config: None, cache: unknown().into(), state: unknown(), home: None }
     }
 
     /// Returns the possible files of a profile, in search order.
@@ -168,11 +220,11 @@ mod tests {
             both.profile_candidates("prod"),
             [PathBuf::from("/c/prod.toml"), PathBuf::from("/etc/ycred/prod.toml")]
         );
-        assert_eq!((both.cache, both.state), (Ok(PathBuf::from("/k")), Ok(PathBuf::from("/s"))));
+        assert_eq!((both.cache.get().clone(), both.state), (Ok(PathBuf::from("/k")), Ok(PathBuf::from("/s"))));
         let xdg = places(&[(env::XDG_STATE_HOME, "/x"), (env::STATE_DIRECTORY, "/d:/e")]).expect("good");
         assert_eq!(xdg.state, Ok(PathBuf::from("/x/ycred")));
         assert!(places(&[(env::YCRED_STATE_DIR, "s")]).expect("no error").state.is_err());
         assert_eq!(places(&[(env::YCRED_CONFIG_DIR, "c")]).expect_err("relative").kind.exit_code(), 2);
-        assert!(places(&[(env::YCRED_CACHE_DIR, "k")]).expect("no error").cache.is_err());
+        assert!(places(&[(env::YCRED_CACHE_DIR, "k")]).expect("no error").cache.get().is_err());
     }
 }

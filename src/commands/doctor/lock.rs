@@ -36,7 +36,7 @@ fn run(examination: &Examination) -> Vec<Finding> {
 
 /// Finds locks of the cache whose holder should have ended.
 fn held_too_long(examination: &Examination) -> Vec<Finding> {
-    let Ok(cache) = &examination.places.cache else { return Vec::new() };
+    let Ok(cache) = examination.places.cache.get() else { return Vec::new() };
     let directory = cache.join(VERSION);
     let now = examination.clock.now();
     let names = store::names(&directory).unwrap_or_default().into_iter().filter(|name| name.ends_with(store::LOCK));

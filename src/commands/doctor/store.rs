@@ -45,7 +45,7 @@ fn run(examination: &Examination) -> Vec<Finding> {
             part: "cache",
             what: "cache",
             variable: YCRED_CACHE_DIR,
-            root: &examination.places.cache,
+            root: examination.places.cache.get(),
             version: cache::VERSION,
             is_needed: false,
         },
