@@ -399,22 +399,36 @@ impl Profile {
         })
     }
 
-    /// Adds to the hint of a request that got no answer where its URL was set, if the profile sets it.
+    /// Adds to the hint of a request that the cloud did not answer where its URL was set, unless it is a default.
     pub fn with_place_of_url(&self, error: Error) -> Error {
-        let is_asked = |key: &&str| {
-            let url = self.settings.base_url(key).ok().flatten();
-            url.is_some_and(|url| error.reason().contains(&url))
-        };
         let reason = error.reason();
         // The proxy itself has failed, whatever the URL is.
         let is_of_proxy = reason.contains("the proxy ") && !reason.contains("through the proxy ");
-        if error.kind != Kind::Unavailable || error.status.is_some() || is_of_proxy {
+        if error.kind != Kind::Unavailable || error.is_answer || is_of_proxy {
             return error;
         }
-        let key = ["iam-url", "auth-url"].into_iter().find(is_asked);
-        match key.and_then(|key| self.settings.place_in_words(key)) {
-            Some(place) => error.map_hint(|hint| format!("{hint}; the URL is {place}")),
-            None => error,
+        let [iam, auth] = self.installation.known_urls();
+        let place = |key: &str| self.settings.place_in_words(key);
+        let (place, is_default_of) = match () {
+            () if reason.contains(&iam) => (place("iam-url").or_else(|| place("endpoint")), None),
+            () if reason.contains(&auth) => {
+                // Somebody who has set the one has probably forgotten the other.
+                let other = place("iam-url").or_else(|| place("endpoint"));
+                (place("auth-url"), other.map(|_| "auth-url"))
+            }
+            () => (None, None),
+        };
+        match (place, is_default_of) {
+            (Some(place), _) => {
+                let is_name_unknown = reason.contains("the host name cannot be resolved");
+                error.map_hint(|hint| hint_with_place(&hint, &place, is_name_unknown))
+            }
+            (None, Some(key)) => error.map_hint(|hint| {
+                let name =
+                    if self.settings.file.is_some() { format!("`{key}`") } else { env::YCRED_AUTH_URL.to_owned() };
+                format!("{hint}; the URL is the default, because {name} is not set")
+            }),
+            (None, None) => error,
         }
     }
 
@@ -517,6 +531,19 @@ fn source_of(settings: &Settings) -> Result<&'static Source> {
 
 /// The end of a hint to correct a key, where the profile's file is not known.
 const IN_PROFILE: &str = "` in the profile";
+
+/// The end of a hint about something else than the cloud that has answered.
+const CHECK_URL: &str = "check the URL";
+
+/// Names in a hint where the URL of a failed request is set.
+fn hint_with_place(hint: &str, place: &str, is_name_unknown: bool) -> String {
+    let name = place.strip_prefix("in ").unwrap_or(place);
+    match hint.split_once(CHECK_URL) {
+        Some((start, end)) => format!("{start}check {name}{end}"),
+        None if is_name_unknown => format!("{hint}; if the name is wrong, correct {name}"),
+        None => format!("{hint}; the URL is {place}"),
+    }
+}
 
 /// The commands that hints name without a profile, where none is known.
 const COMMANDS_IN_HINTS: [&str; 3] = ["ycred refresh", "ycred logout", "ycred aws"];

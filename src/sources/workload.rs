@@ -86,6 +86,7 @@ fn open(input: &SourceInput<'_>) -> Result<Box<dyn Grant>> {
     let (origin, identity) = subject_origin(input, identity)?;
     Ok(Box::new(WorkloadGrant {
         account: account.to_owned(),
+        has_profile: settings.file.is_some(),
         origin,
         identity,
         installation: input.installation.clone(),
@@ -176,6 +177,8 @@ fn from_environment(environment: &Environment, _: Timestamp) -> Option<Environme
 
 struct WorkloadGrant {
     account: String,
+    /// False if variables of the environment are the settings.
+    has_profile: bool,
     origin: SubjectOrigin,
     identity: Identity,
     installation: Installation,
@@ -248,9 +251,10 @@ impl WorkloadGrant {
     fn explain_rejection(&self, error: Error, claims: Option<&Claims>, cx: &Context<'_>) -> Error {
         let skew = error.clock_skew.unwrap_or(0);
         if error.status == Some(404) {
-            return error.context(&self.origin).hint(
-                "check that the auth host is the one of your installation (auth-url in the profile, or YCRED_AUTH_URL)",
-            );
+            let place = if self.has_profile { "`auth-url` in the profile" } else { env::YCRED_AUTH_URL };
+            return error
+                .context(&self.origin)
+                .hint(format!("check that the auth host is the one of your installation: {place}"));
         }
         let Some(claims) = claims else {
             return error.context(&self.origin).hint("use an OIDC ID token: the subject token is not a JWT");

@@ -5,8 +5,8 @@ use std::net::{Ipv4Addr, TcpListener};
 use time::Duration as Span;
 
 use super::faults::{Fault, Fix, Seeded, try_all};
-use super::healthy;
 use super::own::settings;
+use super::{doctor, healthy};
 use crate::emulator::faults::Fault as CloudFault;
 
 const NETWORK: &[Fault] = &[
@@ -136,4 +136,25 @@ const NETWORK: &[Fault] = &[
 fn each_fault_of_the_network_is_found() {
     let (found, _) = try_all(NETWORK);
     assert_eq!(found, NETWORK.len());
+}
+
+#[test]
+fn a_server_that_cannot_be_reached_is_named_without_the_path_of_the_test_request() {
+    let machine = healthy();
+    let url = machine.world.emulator.url();
+    let text = std::fs::read_to_string(machine.path("config/prod.toml")).expect("a profile");
+    machine.world.sandbox.profile("prod", &text.replace(&url, "http://127.0.0.1:1"));
+    let run = doctor(&machine, &["network"]).run().exits(1);
+    run.stdout_has("[fail] network http://127.0.0.1:1: nothing listens there")
+        .stdout_has("the URL is `iam-url` in profile");
+}
+
+#[test]
+fn the_network_check_names_a_variable_that_sets_the_url() {
+    let machine = healthy();
+    let key = machine.path("config/key.json");
+    let call =
+        doctor(&machine, &["network"]).env("YC_SERVICE_ACCOUNT_KEY_FILE", &key).env("YC_ENDPOINT", "127.0.0.1:1");
+    let run = call.env("YCRED_CONFIG_DIR", machine.path("work")).run();
+    assert!(run.stdout.contains("YC_ENDPOINT") && !run.stdout.contains("set by in"), "{run}");
 }

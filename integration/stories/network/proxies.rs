@@ -357,11 +357,70 @@ fn a_url_of_the_profile_that_cannot_be_reached_is_named_with_its_line() {
         format!("the URL is `iam-url` in profile {}:{line}", world.sandbox.path("config/default.toml").display());
     fails_with_hint(world.token(&["--timeout", "2s"]).run(), 4, &["nothing listens there"], &place);
     world.ycred(&["status"]).run().stdout_has(&place);
+    // Something else than the cloud answers there.
+    let world = World::new();
+    for (status, fault) in [(404, Fault::html()), (405, Fault::body("")), (501, Fault::html()), (502, Fault::html())] {
+        world.emulator.clear_faults();
+        world.emulator.fault(fault.with_status(status).retry_after(0));
+        let place = format!("`iam-url` in profile {}:", world.sandbox.path("config/default.toml").display());
+        let run = world.token(&["--force-refresh"]).run().exits(4);
+        assert!(run.stderr.contains(&place), "{status}\n{run}");
+        assert_eq!(run.stderr.contains("overloaded"), status == 502, "{status}\n{run}");
+    }
     // An answer of the cloud has nothing to do with the URL.
     let world = World::new();
     world.emulator.fault(Fault::refuse(403));
     let run = world.token(&[]).run().fails();
     assert!(!run.stderr.contains("the URL is"), "{run}");
+}
+
+#[test]
+fn a_name_that_cannot_be_resolved_is_to_be_corrected_only_where_it_is_set() {
+    in_own_network(&[], || {
+        let world = World::new();
+        let hint_with = |old: &str, new: &str, variables: &[(&str, &str)]| {
+            let settings = world.settings();
+            let line = settings.lines().find(|line| line.starts_with(old)).expect("the line").to_owned();
+            world.sandbox.profile("default", &settings.replace(&line, new));
+            let call = world.token(&["--timeout", "3s"]);
+            let run = variables.iter().fold(call, |call, (name, value)| call.env(name, value)).run();
+            let run = run.exits(4);
+            assert!(run.stderr.contains("cannot be resolved"), "{run}");
+            run.stderr.lines().find_map(|line| line.strip_prefix("ycred: hint: ")).expect("a hint").to_owned()
+        };
+        let network = "check the network and the VPN; behind a proxy, set HTTPS_PROXY";
+        assert_eq!(hint_with("iam-url", "", &[]), network, "nobody has spelled the default");
+        let place = |key: &str| {
+            let file = world.sandbox.path("config/default.toml");
+            format!("{network}; if the name is wrong, correct `{key}` in profile {}:3", file.display())
+        };
+        assert_eq!(hint_with("iam-url", "iam-url = \"https://iam.example\"", &[]), place("iam-url"));
+        assert_eq!(hint_with("iam-url", "endpoint = \"api.example\"", &[]), place("endpoint"));
+        // With the one URL set, the other has probably been forgotten.
+        let workload = "source = \"workload\"\nservice-account-id = \"aje1\"\nsubject-token-file = \"token\"\n";
+        world.sandbox.profile("default", &format!("{workload}iam-url = \"https://iam.example\"\n"));
+        world.sandbox.file("config/token", "a.b.c");
+        let run = world.token(&["--timeout", "3s"]).run();
+        fails_with_hint(
+            run,
+            4,
+            &["https://auth.yandex.cloud/"],
+            "the URL is the default, because `auth-url` is not set",
+        );
+        let variables = [
+            ("YCRED_SERVICE_ACCOUNT_ID", "aje1".to_owned()),
+            ("YCRED_SUBJECT_TOKEN_FILE", world.sandbox.path("config/token").display().to_string()),
+            ("YC_ENDPOINT", "api.example".to_owned()),
+            ("YCRED_CONFIG_DIR", world.sandbox.path("work").display().to_string()),
+        ];
+        let call = |more: Option<(&str, String)>| {
+            let call = world.token(&["--timeout", "3s"]);
+            variables.iter().cloned().chain(more).fold(call, |call, (name, value)| call.env(name, value)).run()
+        };
+        fails_with_hint(call(None), 4, &["https://auth."], "because YCRED_AUTH_URL is not set");
+        let set = call(Some(("YCRED_AUTH_URL", "https://auth.example".to_owned())));
+        fails_with_hint(set, 4, &["https://auth.example/"], "if the name is wrong, correct YCRED_AUTH_URL");
+    });
 }
 
 #[test]

@@ -110,7 +110,17 @@ fn a_wrong_auth_host_causes_a_hint_to_check_auth_url() {
     // IAM does not have this path.
     let settings = workload.settings(FILE).replace(&workload.emulator().auth_url(), &workload.emulator().url());
     workload.world.sandbox.profile("default", &settings);
-    fails_with_hint(workload.token(&[]).run(), 1, &["/oauth/token: 404"], "auth-url");
+    let hint = format!(
+        "your installation: `auth-url` in profile {}:",
+        workload.world.sandbox.path("config/default.toml").display()
+    );
+    let run = workload.token(&[]).run();
+    fails_with_hint(run, 1, &["/oauth/token: 404"], &hint);
+    // Without a profile, a variable sets it.
+    let call = workload.token(&[]).env("YCRED_CONFIG_DIR", workload.world.sandbox.path("work"));
+    let call = call.env("YCRED_SERVICE_ACCOUNT_ID", "aje1").env("YCRED_AUTH_URL", workload.emulator().url());
+    let run = call.env("YCRED_SUBJECT_TOKEN_FILE", workload.world.sandbox.path("config/subject-token")).run();
+    fails_with_hint(run, 1, &["/oauth/token: 404"], "your installation: YCRED_AUTH_URL");
 }
 
 #[test]

@@ -86,7 +86,9 @@ pub(super) fn error_response(
     error.status = Some(status);
     error.is_answer = explained.as_ref().is_some_and(|explained| explained.is_from_cloud);
     error.auth.code = explained.and_then(|explained| explained.code);
-    if is_temporary {
+    // No API of the cloud answers so: something else listens at the URL.
+    let is_unknown_there = status == 501 && !is_from_server;
+    if is_temporary && !is_unknown_there {
         error = error.hint("the cloud is overloaded or unavailable; try again in a moment");
     } else if !is_from_server {
         error = error.hint(route.portal_hint());
@@ -108,9 +110,11 @@ fn reason_phrase(status: u16) -> &'static str {
         401 => " Unauthorized",
         403 => " Forbidden",
         404 => " Not Found",
+        405 => " Method Not Allowed",
         407 => " Proxy Authentication Required",
         429 => " Too Many Requests",
         500 => " Internal Server Error",
+        501 => " Not Implemented",
         502 => " Bad Gateway",
         503 => " Service Unavailable",
         504 => " Gateway Timeout",

@@ -144,10 +144,8 @@ impl Route {
             Some((_, variable)) => {
                 format!("check the network and the VPN; to let the proxy resolve names, write socks5h:// in {variable}")
             }
-            None if self.may_need_proxy => {
-                "check the network, the VPN and the spelling; behind a proxy, set HTTPS_PROXY".to_owned()
-            }
-            None => self.with_exemption("check the network, the VPN and the spelling"),
+            None if self.may_need_proxy => "check the network and the VPN; behind a proxy, set HTTPS_PROXY".to_owned(),
+            None => self.with_exemption("check the network and the VPN"),
         }
     }
 

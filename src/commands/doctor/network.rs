@@ -37,7 +37,11 @@ fn run(examination: &Examination) -> Vec<Finding> {
     match (&connection.error, proxy) {
         // A proxy variable that is wrong has an error of its own.
         (Some(_), Err(error)) => vec![Finding::of_error(&error).part("proxy")],
-        (Some(error), _) => vec![Finding::of_error(&profile.with_place_of_url(error.clone()))],
+        (Some(error), _) => {
+            let finding = Finding::of_error(&profile.with_place_of_url(error.clone()));
+            let what = if url.is_empty() { finding.what } else { finding.what.replace(url, &server) };
+            vec![Finding { what, ..finding }]
+        }
         (None, Ok(Some(proxy))) => {
             vec![Finding::ok(format!("{server} answers through the proxy {proxy}; {}", origin(profile)))]
         }
@@ -58,7 +62,9 @@ fn origin(profile: &Profile) -> String {
         let by_source = |key: &&str| (profile.source.default_of)(settings, profile.name.is_some(), key);
         keys.iter().find_map(by_source).and_then(|(_, variable)| variable).map(|variable| format!("in {variable}"))
     };
-    set.or_else(usual).map_or_else(|| "the URL is the default".to_owned(), |place| format!("the URL is set by {place}"))
+    // `in VARIABLE` is meant for other sentences.
+    let place = set.or_else(usual).map(|place| place.trim_start_matches("in ").to_owned());
+    place.map_or_else(|| "the URL is the default".to_owned(), |place| format!("the URL is set by {place}"))
 }
 
 /// Reports a direct connection, and how the server's name was found.
@@ -131,7 +137,7 @@ fn ask(server: &Server, cx: &Context<'_>) -> Connection {
         Ok(response) => (None, response.skew),
         Err(error) if is_answer(&error, *is_api) => (None, error.clock_skew),
         Err(error) if *is_api && is_foreign_page(&error) => {
-            (Some(error.context("a proxy or firewall answers, not the cloud")), None)
+            (Some(error.context("something else than the cloud answers, such as a proxy or a firewall")), None)
         }
         Err(error) => (Some(error), None),
     };
