@@ -2,6 +2,7 @@
 
 mod clients;
 mod faults;
+mod hosts;
 mod network;
 mod own;
 mod pasted;
@@ -144,6 +145,7 @@ fn check(schema: &Value, value: &Value, place: &str) {
 #[test]
 fn checks_and_parts_are_selected_by_name_and_listed() {
     let machine = with_kubectl();
+    machine.world.profile("prod", "");
     let run = doctor(&machine, &["profile", "key"]).run().exits(0);
     assert_eq!(run.stdout.lines().count(), 3, "two checks and the summary\n{run}");
     assert_eq!(machine.world.emulator.calls(), 0, "neither needs the network");
@@ -151,7 +153,15 @@ fn checks_and_parts_are_selected_by_name_and_listed() {
     machine.write_kubeconfig(&kubeconfig);
     doctor(&machine, &["kubectl.command"]).run().exits(1).stdout_has("[fail] kubectl.command user u: /opt/old/ycred");
     doctor(&machine, &["kubectl.answer"]).run().exits(0);
-    for (name, hint) in [("kubctl", "did you mean kubectl?"), ("kubectl.nothing", "kubectl"), ("zzz", "--list")] {
+    machine.world.profile("key-old", "");
+    for (name, hint) in [
+        ("kubctl", "did you mean kubectl?"),
+        ("kubectl.nothing", "kubectl"),
+        ("zzz", "--list"),
+        ("prod", "to check a profile: ycred doctor --profile prod\n"),
+        ("prd", "did you mean the profile prod? ycred doctor --profile prod\n"),
+        ("key-old", "ycred doctor --profile key-old\n"),
+    ] {
         doctor(&machine, &[name]).run().exits(2).stdout_is("").stderr_has("unknown check").stderr_has(hint);
     }
     let list = doctor(&machine, &["--list"]).run().exits(0).stderr_is_empty();

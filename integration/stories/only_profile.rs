@@ -83,7 +83,7 @@ fn setup_counts_profiles_as_the_hooks_do() {
     sandbox.profile("short", "use = \"prod\"\n");
     setup().run().succeeds().stdout_has("ycred profile prod");
     sandbox.profile("broken", "use = 1\n");
-    fails_with_hint(setup().run(), 2, &["2 profiles, and none was chosen"], "--profile prod");
+    fails_with_hint(setup().run(), 2, &["2 profiles, and setup does not choose one"], "--profile prod");
     sandbox.file("tmp/file", "");
     let run = setup().env("YCRED_CONFIG_DIR", sandbox.path("tmp/file")).run();
     fails_with(run, 3, &["tmp/file", "cannot list the profiles"]);

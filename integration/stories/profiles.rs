@@ -162,6 +162,14 @@ fn use_names_the_clients_whose_account_changes_and_list_marks_a_broken_default()
         .stdout_has("user default still names the profile default; to change it: ycred setup kubectl --user default ");
 }
 
+#[test]
+fn a_profile_that_is_not_usable_here_is_removed_without_its_tokens() {
+    let sandbox = Sandbox::new();
+    sandbox.profile("ci", "source = \"oauth\"\noauth-token-env = \"CI_TOKEN\"\n");
+    let run = sandbox.ycred(["remove", "ci"]).run().exits(0);
+    run.stdout_has("were not deleted: ycred cannot tell which they are, because the profile could not be used here");
+}
+
 // --------------------------------------------------------------------------------------------------------- permissions
 
 #[test]

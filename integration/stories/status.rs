@@ -507,7 +507,7 @@ fn the_expiry_that_clients_see_stands_beside_the_clouds() {
     let json = json(of(&world)(&[]), 0);
     let real = json["token"]["expires_at"].as_str().expect("a time");
     assert_ne!(told, real);
-    let expected = format!(" left (until {real}; clients see {}), due for renewal", &told[11..]);
+    let expected = format!(" left (until {real}; to be safe, clients get {}), due for renewal", &told[11..]);
     of(&world)(&[]).run().exits(0).stdout_has(&expected);
 }
 
@@ -536,10 +536,10 @@ fn clients_stand_under_the_profile_that_they_use() {
     let users = user("plain", "kubectl") + &user("named", "kubectl, --profile, prod");
     world.sandbox.file("home/.kube/config", format!("apiVersion: v1\nkind: Config\nusers:\n{users}"));
     for (profile, expected) in [
-        ("default", "clients   kubectl: user plain; others use the profile prod: ycred status prod\n"),
-        ("prod", "clients   kubectl: user named; others use the profile default: ycred status default\n"),
-        ("gone", "clients   none uses this profile; others use the profiles default, prod: ycred status --all\n"),
+        ("default", "kubectl: user plain; others use the profile prod; to see it: ycred status prod\n"),
+        ("prod", "kubectl: user named; others use the profile default; to see it: ycred status default\n"),
+        ("gone", "none uses this profile; others use the profiles default, prod; to see them: ycred status --all\n"),
     ] {
-        world.ycred(&["status", profile]).run().stdout_has(expected);
+        world.ycred(&["status", profile]).run().stdout_has(&format!("clients   {expected}"));
     }
 }

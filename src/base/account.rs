@@ -58,9 +58,9 @@ impl fmt::Display for Account {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match (self.kind, &self.id) {
             (AccountKind::ServiceAccount, Some(_)) => "service account",
-            (AccountKind::ServiceAccount, None) => "a service account of unknown ID",
+            (AccountKind::ServiceAccount, None) => "a service account whose ID the cloud does not tell",
             (AccountKind::User, Some(_)) => "user",
-            (AccountKind::User, None) => "a user of unknown ID",
+            (AccountKind::User, None) => "a user whose ID the cloud does not tell",
             (AccountKind::Unknown, _) => "account",
         })?;
         if let Some(id) = &self.id {
@@ -84,7 +84,7 @@ mod tests {
         assert_eq!(text, r#"{"kind":"service-account","id":"aje1","name":"deployer"}"#);
         assert_eq!(serde_json::from_str::<Account>(&text).expect("an account"), account);
         assert_eq!(account.to_string(), "service account aje1 \"deployer\"");
-        assert_eq!(Account::user().to_string(), "a user of unknown ID");
+        assert_eq!(Account::user().to_string(), "a user whose ID the cloud does not tell");
         let later: Account = serde_json::from_str(r#"{"kind":"robot","id":"x","more":1}"#).expect("an account");
         assert_eq!((later.kind, later.to_string().as_str()), (AccountKind::Unknown, "account x"));
     }

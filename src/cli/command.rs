@@ -238,6 +238,8 @@ fn from_clap(error: &clap::Error, command: Option<&str>) -> Error {
         _ if !choices.is_empty() => format!("use one of {}", choices.join(", ")),
         Some(known) => format!("did you mean {known}?"),
         None => match (command.filter(|name| takes_no_arguments(name)), profile) {
+            // It shows all profiles.
+            (Some("list"), Some(profile)) => format!("to see one profile: ycred status {}", shell::word(profile)),
             (Some(name), Some(profile)) => {
                 format!("to select a profile: ycred {name} --profile {}", shell::word(profile))
             }

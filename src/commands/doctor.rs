@@ -20,6 +20,7 @@ use clap::{Arg, ArgAction};
 use serde_json::json;
 
 use crate::base::error::{Error, Result};
+use crate::base::shell;
 use crate::base::suggest::nearest;
 use crate::commands::check::{Check, Examination, NO_PROFILE, Verdict};
 use crate::commands::clients::{CLIENTS, trial};
@@ -27,9 +28,11 @@ use crate::commands::command::{Command, CommandCall};
 use crate::commands::doctor::redact::Redactor;
 use crate::commands::doctor::report::{DoctorReport, Field, system_name};
 use crate::commands::doctor::runner::CheckResult;
+use crate::disk::places::Places;
 use crate::process::flags::Example;
 use crate::process::painting::{Colour, Paint};
 use crate::process::{Outcome, Reply};
+use crate::profile::find;
 use crate::session::Session;
 
 pub const COMMAND: Command = Command {
@@ -99,7 +102,7 @@ fn arguments(command: clap::Command) -> clap::Command {
 fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
     let is_set = |name: &str| call.matches.get_flag(name);
     let named: Vec<&String> = call.matches.get_many::<String>("check").into_iter().flatten().collect();
-    let selection = named.iter().map(|name| Selection::parse(name)).collect::<Result<Vec<_>>>()?;
+    let selection = named.iter().map(|name| Selection::parse(name, session.places)).collect::<Result<Vec<_>>>()?;
     if is_set("list") {
         return Ok(Outcome::reply(Reply::text(list(is_set("json")))));
     }
@@ -171,7 +174,7 @@ struct Selection {
 }
 
 impl Selection {
-    fn parse(name: &str) -> Result<Self> {
+    fn parse(name: &str, places: &Places) -> Result<Self> {
         let (id, part) = name.split_once('.').map_or((name, None), |(id, part)| (id, Some(part)));
         let known = checks();
         let check = known.iter().find(|check| check.id == id);
@@ -179,12 +182,19 @@ impl Selection {
         match (check, part) {
             (Some(check), None) => Ok(Self { check, part: None }),
             (Some(check), Some(Some(part))) => Ok(Self { check, part: Some(part) }),
-            _ => Err(Error::usage(format!("unknown check \"{name}\"")).hint(
-                match nearest(name, known.iter().map(|check| check.id)) {
+            _ => {
+                let hint = match nearest(name, known.iter().map(|check| check.id)) {
+                    _ if find::names(places).contains(name) => {
+                        format!("to check a profile: ycred doctor --profile {}", shell::word(name))
+                    }
                     Some(near) => format!("did you mean {near}?"),
-                    None => "`ycred doctor --list` lists the checks".to_owned(),
-                },
-            )),
+                    None => match find::near_name(name, places) {
+                        Some(near) => format!("did you mean the profile {near}? ycred doctor --profile {near}"),
+                        None => "`ycred doctor --list` lists the checks".to_owned(),
+                    },
+                };
+                Err(Error::usage(format!("unknown check \"{name}\"")).hint(hint))
+            }
         }
     }
 }
@@ -231,19 +241,20 @@ mod tests {
 
     #[test]
     fn a_check_and_a_part_can_be_selected() {
-        let all = checks();
+        let (all, places) = (checks(), Places::none());
         let mut ids: Vec<&str> = all.iter().map(|check| check.id).collect();
         ids.sort_unstable();
         ids.dedup();
         assert_eq!(ids.len(), all.len(), "each id is unique");
         for check in all {
-            assert!(Selection::parse(check.id).is_ok_and(|it| it.part.is_none()));
+            assert!(Selection::parse(check.id, &places).is_ok_and(|it| it.part.is_none()));
             for part in check.parts {
-                assert!(Selection::parse(&format!("{}.{part}", check.id)).is_ok_and(|it| it.part == Some(part)));
+                let name = format!("{}.{part}", check.id);
+                assert!(Selection::parse(&name, &places).is_ok_and(|it| it.part == Some(part)));
             }
         }
         for (bad, hint) in [("kubctl", "did you mean kubectl?"), ("kubectl.x", "kubectl"), ("", "--list")] {
-            let error = Selection::parse(bad).err().expect("unknown");
+            let error = Selection::parse(bad, &places).err().expect("unknown");
             assert!(error.kind.exit_code() == 2 && error.render().contains(hint), "{}", error.render());
         }
     }

@@ -8,10 +8,12 @@ use clap::{Arg, ArgAction};
 
 use crate::base::environment as env;
 use crate::base::error::{Error, Result};
+use crate::commands::clients;
 use crate::commands::command::{Command, CommandCall, Group};
 use crate::process::Outcome;
 use crate::process::flags::Example;
 use crate::process::launch::Launch;
+use crate::profile::find;
 use crate::serve::{NO_TOKEN, ServeOptions, serve};
 use crate::session::Session;
 use crate::session::child_environment::changes;
@@ -68,6 +70,15 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
     if call.matches.get_flag("with-token") && !call.matches.get_flag("serve") {
         return Err(Error::usage("--with-token needs --serve")
             .hint("without --serve, the token is always set; omit --with-token"));
+    }
+    if let Some(name) = program.to_str()
+        && find::check_name(name).is_ok()
+        && session.places.profile_candidates(name).iter().any(|path| path.exists())
+        && clients::program::find(name, session).is_none()
+    {
+        let error = Error::usage(format!("cannot run {name}: program not found"));
+        let hint = format!("to run a program with this profile: ycred exec --profile {name} -- PROGRAM");
+        return Ok(Outcome::failed(&error.hint(hint), 127));
     }
     let profile = session.profile(&call.profile_by_flag())?;
     let first = session.obtain(&profile, &call.options, Duration::ZERO)?;

@@ -93,7 +93,7 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
             (Some(deletion), Ok(grant)) => failure = deletion.delete_tokens(grant.as_ref(), &mut text).err(),
             // The reason is about lines of the file that is gone now.
             (_, Err(_)) => {
-                text.push_str("its cached tokens, if any, stay until they expire: the profile could not be used\n")
+                text.push_str("its cached tokens, if any, were not deleted: ycred cannot tell which they are, because the profile could not be used here; they expire by themselves\n")
             }
             (None, Ok(_)) => {}
         }

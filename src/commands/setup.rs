@@ -3,7 +3,6 @@
 use clap::{Arg, ArgAction, ValueHint};
 
 use crate::base::error::{Error, Result, clean};
-use crate::base::hosts::{Host, Scheme};
 use crate::base::suggest::nearest;
 use crate::commands::clients::client::{Client, SetupCall, Use};
 use crate::commands::clients::report::{ClientRow, Report};
@@ -13,7 +12,7 @@ use crate::edit::change::Editor;
 use crate::process::flags::{Example, Options};
 use crate::process::painting::{Colour, Paint};
 use crate::process::{Done, Outcome, Reply};
-use crate::profile::ProfileRef;
+use crate::profile::{ProfileRef, find as profiles};
 use crate::session::Session;
 
 pub const SETUP: Command = Command {
@@ -167,7 +166,7 @@ fn report(call: &CommandCall, session: &Session<'_>) -> Result<Report> {
     };
     match call.value("client") {
         Some(name) => {
-            let client = find(name)?;
+            let client = find(name, call, session)?;
             check_flags(client, call)?;
             let call = setup_call(client, false);
             if is_setup { undo::setup(&call, session) } else { undo::unsetup(&call, session) }
@@ -181,11 +180,15 @@ fn report(call: &CommandCall, session: &Session<'_>) -> Result<Report> {
         None => Err(Error::usage("no client given").hint("name one, such as `ycred unsetup kubectl`, or pass --all")),
     }
 }
-fn find(name: &str) -> Result<&'static Client> {
+
+fn find(name: &str, call: &CommandCall, session: &Session<'_>) -> Result<&'static Client> {
     clients::named(name).ok_or_else(|| {
         let names: Vec<&str> = CLIENTS.iter().map(|client| client.name).collect();
         let error = Error::usage(format!("unknown client \"{name}\""));
         match nearest(name, names.iter().copied()) {
+            _ if call.command.name == SETUP.name && profiles::names(session.places).contains(name) => {
+                error.hint(format!("to give a profile to a client: ycred setup CLIENT --profile {name}"))
+            }
             Some(near) => error.hint(format!("did you mean {near}?")),
             None => error.hint(format!("use one of {}", names.join(", "))),
         }
@@ -251,10 +254,7 @@ fn fault(client: &Client, place: &Use, call: &CommandCall, session: &Session<'_>
     if let Some(error) = session.facts(&profile, &Options::default(), true).lasting_error() {
         return Some(error.reason());
     }
-    let asked = (call.host_clients)().into_iter().find(|known| known.name == client.name)?;
-    let host = Host::parse(&place.label).filter(|_| client.flags.contains(&"host"))?;
-    let host = if asked.is_https_only { Host { scheme: Some(Scheme::Https), ..host } } else { host };
-    (!profile.hosts.covers_for(asked.scope, &host)).then(|| format!("{profile} does not list it"))
+    client.is_unlisted(place, &profile, &(call.host_clients)()).then(|| format!("{profile} does not list it"))
 }
 
 /// Lists the clients that are found.

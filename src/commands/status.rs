@@ -93,7 +93,7 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
                 json["version"] = 1.into();
                 format!("{json}\n")
             }
-            false => render::text(&row, &clients, session),
+            false => render::text(&row, &clients, &(call.host_clients)(), session),
         };
         (stdout, row.code())
     };
@@ -134,6 +134,6 @@ fn every_profile(session: &Session<'_>) -> Vec<ProfileRef> {
 }
 
 fn wired_clients(session: &Session<'_>) -> Vec<WiredClient> {
-    let clients = CLIENTS.iter().map(|client| WiredClient { name: client.name, uses: (client.uses)(session) });
+    let clients = CLIENTS.iter().map(|client| WiredClient { client, uses: (client.uses)(session) });
     clients.filter(|client| !client.uses.is_empty()).collect()
 }

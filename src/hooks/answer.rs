@@ -30,7 +30,7 @@ pub fn serve(hook_call: &HookCall, session: &Session<'_>) -> (Reply, Option<Erro
         parse: hook_call.parse,
     };
     let framing = (hook_call.hook.framing)(&call);
-    if let Err(error) = check_arguments(hook_call) {
+    if let Err(error) = check_arguments(hook_call, session) {
         let reply = match framing {
             // A person took the hook for a wrapper of its client, so there is no request.
             Framing::Lines { .. } if hook_call.usage_error.is_none() => Reply::nothing(error.kind.exit_code()),
@@ -307,8 +307,8 @@ fn load(call: &HookCall, request: &Request, session: &Session<'_>) -> Result<Pro
 }
 
 /// Rejects invalid arguments. An extra argument, as in `ycred kubectl get pods -n x`, usually means that the user takes
-/// the hook for a wrapper of its client, so the hint says how to run that.
-fn check_arguments(call: &HookCall) -> Result<()> {
+/// the hook for a wrapper of its client, so the hint says how to run that. The name of a profile belongs to a flag.
+fn check_arguments(call: &HookCall, session: &Session<'_>) -> Result<()> {
     let hook = call.hook;
     let is_operation =
         |operand: &String| hook.operands.first().is_none_or(|known| known.split('|').any(|known| known == operand));
@@ -346,6 +346,12 @@ fn check_arguments(call: &HookCall) -> Result<()> {
     };
     let command = call.operands.iter().fold(program.to_owned(), |line, word| format!("{line} {}", shell::word(word)));
     let hint = match hook.wrapper {
+        _ if call.operands.len() == 1 && find::names(session.places).contains(&call.operands[0]) => {
+            let operation = hook.operands.first().map(|known| known.split('|').next().unwrap_or(known));
+            let rest = operation.into_iter().chain(hook.operands.iter().skip(1).copied());
+            let operands: String = rest.map(|operand| format!(" {operand}")).collect();
+            format!("to select a profile: ycred {}{operands} --profile {}", hook.name, call.operands[0])
+        }
         None if hook.is_run_by_service => {
             format!("to see how to set {program} up, run `ycred setup {program}`; it needs no other call")
         }

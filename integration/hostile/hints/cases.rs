@@ -234,6 +234,38 @@ pub fn a_command_as_the_value_of_a_flag() -> Scene {
     Scene::new(World::new(), &["--timeout", "token"], "ycred --timeout").fill("VALUE", "20s").then(Then::Done)
 }
 
+fn with_a_profile() -> World {
+    let world = World::new();
+    world.profile("prod", "");
+    world
+}
+
+pub fn a_profile_as_operand_of_a_hook() -> Scene {
+    Scene::new(with_a_profile(), &["kubectl", "prod"], "ycred kubectl --profile prod").then(Then::Done)
+}
+
+pub fn a_profile_as_argument_of_list() -> Scene {
+    Scene::new(with_a_profile(), &["list", "prod"], "ycred status prod").then(Then::Done)
+}
+
+pub fn a_profile_as_check() -> Scene {
+    Scene::new(with_a_profile(), &["doctor", "prod"], "ycred doctor --profile prod").then(Then::Done)
+}
+
+pub fn a_misspelt_profile_as_check() -> Scene {
+    Scene::new(with_a_profile(), &["doctor", "prd"], "ycred doctor --profile prod").then(Then::Done)
+}
+
+pub fn a_profile_as_program() -> Scene {
+    Scene::new(with_a_profile(), &["exec", "prod"], "ycred exec --profile prod")
+        .fill("PROGRAM", "true")
+        .then(Then::Done)
+}
+
+pub fn a_profile_as_client() -> Scene {
+    Scene::new(with_a_profile(), &["setup", "prod"], "ycred setup CLIENT").fill("CLIENT", "aws").then(Then::Done)
+}
+
 pub fn a_profile_as_argument() -> Scene {
     let world = World::new();
     world.profile("prod", "");

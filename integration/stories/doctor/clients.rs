@@ -231,6 +231,21 @@ const DOCKER: &[Fault] = &[
         fix: Fix::Text("\"r.example\"]"),
     },
     Fault {
+        id: "docker.hosts",
+        state: "fail",
+        name: "a registry that is misspelt",
+        needs: &[],
+        seed: || {
+            let machine = healthy();
+            machine.world.profile("prod", "hosts = [\"localhost:5000\"]");
+            machine.setup(&["docker", "-p", "prod", "--host", "localhost:5000"]).run().succeeds();
+            let text = machine.read("home/.docker/config.json").replace("localhost:5000", "locahost:5000");
+            machine.world.sandbox.file("home/.docker/config.json", text);
+            Seeded::of(machine)
+        },
+        fix: Fix::Run,
+    },
+    Fault {
         id: "docker.profile",
         state: "fail",
         name: "a helper for a profile that is not there",
@@ -319,6 +334,14 @@ const OTHERS: &[Fault] = &[
         needs: &["git"],
         seed: || with_git(|text| text.replace(GIT, "other.example")),
         fix: Fix::Text("\"other.example\"]"),
+    },
+    Fault {
+        id: "git.hosts",
+        state: "fail",
+        name: "a server that is misspelt",
+        needs: &["git"],
+        seed: || with_git(|text| text.replace(GIT, "git.crop.example")),
+        fix: Fix::Run,
     },
     Fault {
         id: "terraform.helper",

@@ -107,7 +107,7 @@ fn ycs_default_profile_maps_to_nothing_by_name() {
             .setup(&["kubectl"])
             .run()
             .exits(2)
-            .stderr_has("2 profiles, and none was chosen")
+            .stderr_has("2 profiles, and setup does not choose one")
             .stderr_has("--profile");
         machine
             .setup(&["kubectl", "-p", "second", "--dry-run"])
@@ -124,7 +124,7 @@ fn each_candidate_is_a_command_that_can_be_run() {
     machine.world.profile("second", "");
     let run = machine.setup(&["kubectl", "--all"]).run();
     let hint = "choose one: ycred setup kubectl --all --profile prod, or ycred setup kubectl --all --profile second";
-    crate::expect::fails_with_hint(run, 2, &["2 profiles, and none was chosen"], hint);
+    crate::expect::fails_with_hint(run, 2, &["2 profiles, and setup does not choose one"], hint);
     let run = machine.setup(&["kubectl", "--all", "--profile", "second"]).run().succeeds();
     run.stdout_has("→ ycred profile second (");
 }

@@ -6,15 +6,17 @@ use std::path::{Path, PathBuf};
 use clap::ArgMatches;
 
 use crate::base::error::{Error, Result};
+use crate::base::hosts::{Host, Scheme};
 use crate::base::shell;
 use crate::commands::check::Check;
 use crate::commands::clients::public;
 use crate::commands::clients::report::{self, Report};
+use crate::commands::command::HostClient;
 use crate::disk::places;
 use crate::edit::change::{Editor, OwnerLock};
 use crate::edit::journal::JournalEntry;
 use crate::edit::undo::Undone;
-use crate::profile::ProfileRef;
+use crate::profile::{Profile, ProfileRef};
 use crate::session::Session;
 
 /// Makes a change once more, in this text, and returns the new text and the entry about it.
@@ -190,6 +192,15 @@ impl Client {
     /// See [`setup_command`].
     pub fn setup_command(&self, place: &Use, profile: Option<&str>, session: &Session<'_>) -> String {
         setup_command(self.name, (self.selection)(place, session), profile)
+    }
+
+    /// Returns true if a place of the configuration names a host that gets no token, because the profile does not list it.
+    /// `hooks` are those whose clients name a host.
+    pub fn is_unlisted(&self, place: &Use, profile: &Profile, hooks: &[HostClient]) -> bool {
+        let Some(asked) = hooks.iter().find(|known| known.name == self.name) else { return false };
+        let Some(host) = Host::parse(&place.label).filter(|_| self.flags.contains(&"host")) else { return false };
+        let host = if asked.is_https_only { Host { scheme: Some(Scheme::Https), ..host } } else { host };
+        !profile.hosts.covers_for(asked.scope, &host)
     }
 }
 

@@ -401,10 +401,13 @@ fn without_journal(files: &[Kubeconfig], only_user: Option<&str>) -> Option<Erro
     let cluster = user.strip_prefix("yc-managed-k8s-").unwrap_or("CLUSTER");
     Some(
         Error::profile(format!(
-            "{}: user {user}: runs ycred, but setup did not write it on this machine, so what was there before is unknown",
+            "{}: user {user}: runs ycred, but there is no record of what was there before",
             file.display()
         ))
-        .hint(format!("create the user again: yc managed-kubernetes cluster get-credentials {} --external --force", shell::word(cluster))),
+        .hint(format!(
+            "create the user again: yc managed-kubernetes cluster get-credentials {} --external --force",
+            shell::word(cluster)
+        )),
     )
 }
 

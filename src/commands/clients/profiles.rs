@@ -376,7 +376,7 @@ pub fn only(call: &SetupCall<'_>, session: &Session<'_>) -> Result<String> {
                 commands.push("another profile of `ycred list`".to_owned());
             }
             let commands = commands.join(", or ");
-            Err(Error::usage(format!("{} profiles, and none was chosen", names.len()))
+            Err(Error::usage(format!("{} profiles, and setup does not choose one", names.len()))
                 .hint(format!("choose one: {commands}")))
         }
         FoundProfile::Default(_) | FoundProfile::Nothing => {

@@ -15,7 +15,9 @@ use crate::base::environment::PATH;
 use crate::base::error::{Error, Result, describe};
 use crate::base::secret::Secret;
 use crate::base::shell;
+use crate::base::suggest::nearest;
 use crate::commands::check::{Examination, Finding, profile_files};
+use crate::commands::clients::client::setup_command;
 use crate::commands::clients::program;
 use crate::profile::{Profile, ProfileRef, find};
 use crate::session::Session;
@@ -206,14 +208,42 @@ pub fn profile(named: Option<&str>, setup: &str, session: &Session<'_>) -> Resul
 }
 
 /// Returns what to do about a host in a client's configuration that the profile does not list. It may be misspelt there.
-pub fn foreign_host(client: &str, host: &str, profile: &Profile, session: &Session<'_>) -> String {
+/// `profile_argument` is the profile as the configuration names it.
+pub fn foreign_host(
+    client: &str,
+    host: &str,
+    profile: &Profile,
+    profile_argument: Option<&str>,
+    session: &Session<'_>,
+) -> String {
     let ycred = ycred_command(session);
-    let edit = profile.settings.edit_for_host(host);
-    format!(
-        "if the entry is wrong or misspelt, remove it: {ycred} unsetup {client} --host {}; if it is right and you trust the host \
-         with your IAM token, {edit}",
-        shell::word(host)
-    )
+    let word = shell::word(host);
+    match near_listed(host, profile) {
+        Some(near) => {
+            let selection = vec!["--host".to_owned(), near];
+            let setup = setup_command(client, selection, profile_argument).replacen("ycred", &ycred, 1);
+            format!("{ycred} unsetup {client} --host {word} && {setup}")
+        }
+        None => {
+            let edit = profile.settings.edit_for_host(host);
+            format!(
+                "if the entry is wrong or misspelt, remove it: {ycred} unsetup {client} --host {word}; if it is right and you \
+                 trust the host with your IAM token, {edit}"
+            )
+        }
+    }
+}
+
+/// Returns the host that a profile lists and that is spelled almost like this one.
+pub fn near_listed(host: &str, profile: &Profile) -> Option<String> {
+    let listed: Vec<String> = profile.hosts.singles().collect();
+    nearest(host, listed.iter().map(String::as_str)).map(str::to_owned)
+}
+
+/// Says which host of the profile is probably meant, after what is wrong with this one.
+pub fn meant(host: &str, profile: &Profile) -> String {
+    let near = near_listed(host, profile);
+    near.map(|near| format!("; it lists {near} (if both are right, add this one to `hosts`)")).unwrap_or_default()
 }
 
 /// After this time, a check makes no more calls, so that its findings are reported within [`CLIENT_LIMIT`].

@@ -3,15 +3,19 @@
 use std::collections::BTreeSet;
 
 use crate::base::environment::YCRED_PROFILE;
+use crate::base::hosts::{Host, Pattern};
 use crate::cloud::http::Http;
 use crate::commands::check::{Check, Examination, Finding, LOCAL_LIMIT, Verdict, profile_files};
+use crate::commands::clients;
+use crate::commands::clients::client::{Client, setup_command};
 use crate::profile::find::FoundProfile;
 use crate::profile::{Profile, ProfileRef, SelectedBy, find};
+use crate::session::Session;
 
 pub const CHECK: Check = Check {
     id: "profile",
     about: "the profile that ycred uses here, and who may change it; other profiles that are broken",
-    parts: &["ca-file", "others"],
+    parts: &["ca-file", "hosts", "others"],
     limit: LOCAL_LIMIT,
     needs_network: false,
     run,
@@ -25,8 +29,45 @@ fn run(examination: &Examination) -> Vec<Finding> {
             None => Finding::of_error(&error),
         }],
     };
+    if let Ok(profile) = examination.profile() {
+        findings.extend(examination.with_session(|session| not_asked_about(profile, session)));
+    }
     findings.extend(others(examination));
     findings
+}
+
+/// The clients that are set up for one host after another, and what such a host is.
+const BY_HOST: [(&str, &str); 2] = [("docker", "a registry"), ("git", "a git server")];
+
+/// Reports the hosts of a profile for which neither docker nor git is set up. What other clients ask about cannot be seen.
+fn not_asked_about(profile: &Profile, session: &Session<'_>) -> Option<Finding> {
+    let found: Vec<_> = BY_HOST
+        .iter()
+        .filter_map(|(name, what)| Some((clients::named(name).filter(|client| (client.is_found)(session))?, *what)))
+        .collect();
+    let places = found.iter().flat_map(|(client, _)| (client.uses)(session));
+    let asked: Vec<String> = places.filter_map(|place| Some(Host::parse(&place.label)?.to_string())).collect();
+    let listed = profile.settings.list("hosts").unwrap_or_default();
+    let single = |text: &String| Pattern::parse(text).ok()?.single();
+    let hosts: Vec<String> = listed.iter().filter_map(single).filter(|host| !asked.contains(host)).collect();
+    if hosts.is_empty() || found.is_empty() {
+        return None;
+    }
+    let selected = match profile.selected_by {
+        SelectedBy::Named(_) => profile.name.as_deref(),
+        _ => None,
+    };
+    let host = if let [host] = &hosts[..] { host.as_str() } else { "HOST" };
+    let command = |(client, what): &(&Client, &str)| {
+        let selection = vec!["--host".to_owned(), host.to_owned()];
+        format!("{} ({what})", setup_command(client.name, selection, selected))
+    };
+    let names: Vec<&str> = found.iter().map(|(client, _)| client.name).collect();
+    let verb = if names.len() == 1 { "is not" } else { "are not" };
+    let them = if hosts.len() == 1 { "it" } else { "them" };
+    let what = format!("`hosts` has {}; {} {verb} set up for {them}", hosts.join(", "), names.join(" and "));
+    let finding = Finding::skip(what).part("hosts").fix(found.iter().map(command).collect::<Vec<_>>().join(", or "));
+    Some(hosts.into_iter().fold(finding, Finding::named))
 }
 
 fn serving(profile: &Profile, examination: &Examination) -> Vec<Finding> {

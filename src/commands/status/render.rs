@@ -10,13 +10,14 @@ use crate::base::shell;
 use crate::base::supplied_token::TOKEN_VARIABLES;
 use crate::cache::freshness::{FetchReason, TokenState};
 use crate::commands::clients::client::Use;
+use crate::commands::command::HostClient;
 use crate::commands::status::row::{ClientsOfProfile, Row, WiredClient};
 use crate::profile::{Profile, SelectedBy};
 use crate::session::Session;
 use crate::session::facts::{Facts, FailureFacts, LoginFacts, TokenFacts, TokenPlace};
 
 /// Returns the lines about one profile.
-pub fn text(row: &Row, clients: &[WiredClient], session: &Session<'_>) -> String {
+pub fn text(row: &Row, clients: &[WiredClient], hooks: &[HostClient], session: &Session<'_>) -> String {
     let now = session.clock.now();
     let mut text = String::new();
     let mut line = |label: &str, value: String| {
@@ -85,7 +86,7 @@ pub fn text(row: &Row, clients: &[WiredClient], session: &Session<'_>) -> String
             line("fix", hint);
         }
     }
-    line("clients", clients_line(&ClientsOfProfile::of(row, clients, session)));
+    line("clients", clients_line(&ClientsOfProfile::of(row, clients, hooks, session)));
     text
 }
 
@@ -165,7 +166,9 @@ pub fn json(row: &Row, clients: &[WiredClient]) -> Value {
         |place: &Use| json!({ "file": clean(&place.file.display().to_string()), "place": clean(&place.description()) });
     let clients: Vec<_> = clients
         .iter()
-        .map(|client| json!({ "client": client.name, "uses": client.uses.iter().map(place).collect::<Vec<_>>() }))
+        .map(
+            |client| json!({ "client": client.client.name, "uses": client.uses.iter().map(place).collect::<Vec<_>>() }),
+        )
         .collect();
     let verified = row.verification.as_ref().map(|verification| match verification {
         Ok(what) => json!({ "accepted": true, "message": clean(what) }),
@@ -298,7 +301,9 @@ fn no_token(profile: &Profile, facts: &Facts, now: Timestamp) -> String {
 fn token_line(token: &TokenFacts, now: Timestamp) -> String {
     let (left, expires) = (human(token.left), token.expires);
     let assumed = if token.is_assumed { ", a guess, because the source gives no expiry" } else { "" };
-    let for_clients = token.expires_for_clients.map(|at| format!("; clients see {}", at.time())).unwrap_or_default();
+    // Otherwise a reader compares it with that of `exec`, and wonders which one counts.
+    let for_clients =
+        token.expires_for_clients.map(|at| format!("; to be safe, clients get {}", at.time())).unwrap_or_default();
     let until = format!("{left} left (until {expires}{assumed}{for_clients})");
     let renewal = token.renewal_at.map(|at| format!(", due for renewal at {at}")).unwrap_or_default();
     let supplied = match token.place {
@@ -351,12 +356,14 @@ fn clients_line(clients: &ClientsOfProfile) -> String {
     }
     match clients.other_profiles.as_slice() {
         [] => {}
-        [None] => parts.push("others use a profile that does not exist: ycred setup".to_owned()),
-        [Some(other)] => parts.push(format!("others use the profile {other}: ycred status {}", shell::word(other))),
+        [None] => parts.push("others use a profile that does not exist; to find them: ycred setup".to_owned()),
+        [Some(other)] => {
+            parts.push(format!("others use the profile {other}; to see it: ycred status {}", shell::word(other)))
+        }
         several => {
             let names: Vec<&str> =
                 several.iter().map(|name| name.as_deref().unwrap_or("one that does not exist")).collect();
-            parts.push(format!("others use the profiles {}: ycred status --all", names.join(", ")));
+            parts.push(format!("others use the profiles {}; to see them: ycred status --all", names.join(", ")));
         }
     }
     parts.join("; ")

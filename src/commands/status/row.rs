@@ -8,7 +8,8 @@ use crate::base::environment::YCRED_PROFILE;
 use crate::base::error::Error;
 use crate::base::mask;
 use crate::base::supplied_token::{SuppliedToken, TOKEN_VARIABLES};
-use crate::commands::clients::client::Use;
+use crate::commands::clients::client::{Client, Use};
+use crate::commands::command::HostClient;
 use crate::commands::status::verify::{Verification, verify};
 use crate::process::flags::Options;
 use crate::profile::find::FoundProfile;
@@ -31,7 +32,7 @@ pub struct Row {
 
 /// The places of a client's configuration that name ycred.
 pub struct WiredClient {
-    pub name: &'static str,
+    pub client: &'static Client,
     pub uses: Vec<Use>,
 }
 
@@ -44,7 +45,8 @@ pub struct ClientsOfProfile {
 }
 
 impl ClientsOfProfile {
-    pub fn of(row: &Row, clients: &[WiredClient], session: &Session<'_>) -> Self {
+    /// `hooks` are those whose clients name a host.
+    pub fn of(row: &Row, clients: &[WiredClient], hooks: &[HostClient], session: &Session<'_>) -> Self {
         let unnamed = match session.profile(&ProfileRef::Unnamed) {
             Ok(profile) => profile.name,
             Err(_) => selected_name(&ProfileRef::Unnamed, session),
@@ -55,9 +57,15 @@ impl ClientsOfProfile {
         };
         let profile_of = |place: &Use| place.profile.as_ref().or(unnamed.as_ref()).map(behind);
         let this = row.name.as_ref().map(behind);
-        let of_client = |client: &WiredClient| {
-            let own = client.uses.iter().filter(|place| profile_of(place) == this);
-            (client.name, own.map(Use::description).collect::<Vec<_>>())
+        let of_client = |WiredClient { client, uses }: &WiredClient| {
+            let is_unlisted =
+                |place: &Use| row.profile.as_ref().is_some_and(|profile| client.is_unlisted(place, profile, hooks));
+            let describe = |place: &Use| match is_unlisted(place) {
+                true => format!("{} (gets no token: not in `hosts`)", place.description()),
+                false => place.description(),
+            };
+            let own = uses.iter().filter(|place| profile_of(place) == this);
+            (client.name, own.map(describe).collect::<Vec<_>>())
         };
         let own = clients.iter().map(of_client).filter(|(_, places)| !places.is_empty()).collect();
         let names = find::names(session.places);

@@ -92,9 +92,7 @@ fn ok(hosts: &[String], entries: &[(String, String)]) -> Finding {
     let is_hidden = names.into_iter().any(|name| !trial::is_found_by_desktop(&name));
     // A helper has no path in docker's configuration, so nothing can be changed there.
     let note = match is_hidden {
-        true => {
-            ". Nothing needs to be done. If a pull fails in a program started from the desktop, such as an IDE, start that program from a terminal: then it finds the helper"
-        }
+        true => " (in programs started from a terminal)",
         false => "",
     };
     let finding = Finding::serves(hosts);
@@ -201,8 +199,12 @@ impl Entry<'_> {
             }
         };
         if !Host::parse(self.host).is_some_and(|host| profile.hosts.covers(&host)) {
-            let what = format!("{}: {profile} does not list this registry, so ycred does not answer for it", self.host);
-            let fix = trial::foreign_host("docker", self.host, &profile, session);
+            let what = format!(
+                "{}: {profile} does not list this registry, so ycred does not answer for it{}",
+                self.host,
+                trial::meant(self.host, &profile)
+            );
+            let fix = trial::foreign_host("docker", self.host, &profile, named, session);
             return Some(Finding::fail(what).part("hosts").fix(fix));
         }
         let trial = Trial {

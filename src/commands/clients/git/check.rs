@@ -140,8 +140,11 @@ impl Server<'_> {
         };
         let parsed = Host::parse(host).map(|parsed| Host { scheme: Some(Scheme::Https), ..parsed });
         if !parsed.is_some_and(|parsed| profile.hosts.covers(&parsed)) {
-            let what = format!("{host}: {profile} does not list this server, so ycred does not answer for it");
-            let fix = trial::foreign_host("git", host, &profile, session);
+            let what = format!(
+                "{host}: {profile} does not list this server, so ycred does not answer for it{}",
+                trial::meant(host, &profile)
+            );
+            let fix = trial::foreign_host("git", host, &profile, named.as_deref(), session);
             return Some(Finding::fail(what).part("hosts").fix(fix));
         }
         let trial = Trial {

@@ -1,0 +1,36 @@
+//! Hosts that a profile lists and no client asks about, and hosts that a client asks about and no profile lists.
+
+use std::fs;
+
+use crate::stories::doctor::{doctor, healthy};
+use crate::world::World;
+
+#[test]
+fn a_listed_host_without_a_client_is_named_with_the_commands_that_set_one_up() {
+    let machine = healthy();
+    machine.world.profile("prod", "hosts = [\"localhost:5000\", \"*.corp.example\"]");
+    machine.setup(&["docker", "-p", "prod"]).run().succeeds();
+    let profile = |arguments: &[&str]| doctor(&machine, &["profile", "--strict"]).and(arguments).run().exits(0);
+    let run = profile(&["-p", "prod"]).stdout_has("[skip] profile.hosts `hosts` has localhost:5000; docker");
+    run.stdout_has("to use it: ycred setup docker --host localhost:5000 --profile prod (a registry)");
+    machine.setup(&["docker", "--host", "localhost:5000", "--profile", "prod"]).run().succeeds();
+    profile(&[]).never_prints("profile.hosts");
+    let serves = "[ok]   docker ycred serves cr.yandex, registry.yandexcloud.net, localhost:5000 (in programs started from a terminal)\n";
+    doctor(&machine, &["docker", "--offline"]).run().exits(0).stdout_has(serves);
+    // Without a host of its own, a profile has nothing to report. Without docker and git, nothing can be set up.
+    machine.world.profile("prod", "hosts = [\"a.example\", \"b.example\"]");
+    profile(&[]).stdout_has("`hosts` has a.example, b.example; docker").stdout_has("--host HOST (a registry)");
+    fs::remove_dir_all(machine.path("home/.docker")).expect("removed");
+    let nothing = doctor(&machine, &["profile"]).env("PATH", machine.path("work")).run().exits(0);
+    nothing.never_prints("profile.hosts");
+}
+
+#[test]
+fn a_host_that_the_profile_does_not_list_is_marked_among_the_clients() {
+    let world = World::new();
+    world.profile("default", "hosts = [\"localhost:5000\"]");
+    let entries = "\"cr.yandex\": \"ycred\", \"localhost:5000\": \"ycred\", \"locahost:5000\": \"ycred\"";
+    world.sandbox.file("home/.docker/config.json", format!("{{\"credHelpers\": {{{entries}}}}}"));
+    let run = world.ycred(&["status"]).run().exits(0);
+    run.stdout_has("docker: cr.yandex, localhost:5000, locahost:5000 (gets no token: not in `hosts`)\n");
+}
