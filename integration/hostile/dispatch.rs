@@ -297,6 +297,22 @@ fn extra_arguments_after_a_hook_are_rejected_with_a_hint() {
     assert_eq!(world.emulator.calls(), 0);
 }
 
+#[test]
+fn the_version_needs_no_argument_of_the_command() {
+    let world = World::new();
+    for arguments in [
+        &["use", "--version"][..],
+        &["remove", "--version"],
+        &["rename", "old", "--version"],
+        &["completions", "--version"],
+        &["serve", "-V"],
+        &["--version", "use"],
+    ] {
+        world.ycred(arguments).run().succeeds().stdout_is(concat!("ycred ", env!("CARGO_PKG_VERSION"), "\n"));
+    }
+    world.ycred(&["use", "--help", "--version"]).run().succeeds().stdout_has("Usage");
+}
+
 /// ycred must not consume stdin that belongs to another program, so a hook's framing matches its requests.
 #[test]
 fn a_hook_has_a_framing_exactly_if_it_reads_stdin() {
@@ -358,7 +374,6 @@ fn calls_that_are_not_for_ycred_go_to_the_next_keyring_unchanged() {
         &["-p", "/some/path", "-b", "some.backend", "get", "https://cr.yandex/", "iam"],
         &["--list-backends"],
         &["--help"],
-        &["--version"],
         &["--print-completion", "bash"],
         &["del", "a", "b"],
         &["diagnose"],
@@ -376,7 +391,17 @@ fn calls_that_are_not_for_ycred_go_to_the_next_keyring_unchanged() {
     }
     keyrings.keyring(&["set", "a", "b"]).stdin("hunter22\n").run().exits(7).stdout_is("next: set a b\nhunter22\n");
     assert_eq!(keyrings.world.emulator.calls(), 0);
+    // ycred's own flags are not for the other program.
+    let own = ["--profile", "default", "--timeout=9s", "-v", "get", "https://cr.yandex/", "somebody"];
+    keyrings.keyring(&own).run().exits(7).stdout_is("next: get https://cr.yandex/ somebody\n");
+    let own = ["--mode", "creds", "get", "https://pypi.example/", "--no-cache"];
+    keyrings.keyring(&own).run().exits(7).stdout_is("next: --mode=creds get https://pypi.example/\n");
     // A call for ycred stays with ycred.
+    keyrings.keyring(&["--version"]).run().succeeds().stdout_has("ycred ");
+    let call = |profile| keyrings.keyring(&["--profile", profile, "-v", "get", "https://cr.yandex/", "iam"]).run();
+    let run = call("default").succeeds().stderr_has("ycred: debug: profile default");
+    keyrings.world.token_printed_by(&run);
+    call("nowhere").exits(3).stdout_is("").stderr_has("nowhere");
     let run = keyrings.keyring(&["get", "https://cr.yandex/", "iam"]).run().succeeds().stderr_is_empty();
     keyrings.world.token_printed_by(&run);
     // The same if ycred has no token: the registry would reject a password from another keyring.

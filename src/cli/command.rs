@@ -78,8 +78,16 @@ pub fn parse_command(arguments: &[OsString]) -> Result<Invocation, Fault> {
             // Parse again without errors, to find the command and to allow `--help` where an argument is missing.
             let partial = tree().ignore_errors(true).try_get_matches_from(argv()).unwrap_or_default();
             let named = partial.subcommand();
-            let is_help = |matches: &ArgMatches| matches.try_get_one("help").ok().flatten() == Some(&true);
+            let is_set = |flag: &str, matches: &ArgMatches| matches.try_get_one(flag).ok().flatten() == Some(&true);
+            let is_help = |matches: &ArgMatches| is_set("help", matches);
             return match named {
+                Some((_, of_command))
+                    if error.kind() == ErrorKind::MissingRequiredArgument
+                        && !(is_help(&partial) || is_help(of_command))
+                        && (is_set("version", &partial) || is_set("version", of_command)) =>
+                {
+                    Ok(Invocation::Print(version()))
+                }
                 Some((name, of_command))
                     if error.kind() == ErrorKind::MissingRequiredArgument
                         && (is_help(&partial) || is_help(of_command)) =>

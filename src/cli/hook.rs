@@ -57,8 +57,8 @@ pub fn parse_options(hook: &'static Hook, arguments: &[OsString]) -> Result<(Opt
 ///
 /// Returns `None` if the command line calls no hook. The parser of commands then parses it and reports its errors.
 pub fn parse_hook(named: Option<&'static Hook>, suffix: Option<String>, arguments: &[OsString]) -> Option<Invocation> {
-    let only_own_flags = named.is_some_and(|hook| hook.replaces_program);
-    let mut parser = HookParser { hook: named, only_own_flags, is_by_link: named.is_some(), ..HookParser::default() };
+    let is_other_program = named.is_some_and(|hook| hook.replaces_program);
+    let mut parser = HookParser { hook: named, is_other_program, is_by_link: named.is_some(), ..HookParser::default() };
     let mut parsed = parser.parse(arguments);
     if parsed.is_err() {
         // The hook reports the error in the format of its protocol, for which it needs its operands.
@@ -69,6 +69,8 @@ pub fn parse_hook(named: Option<&'static Hook>, suffix: Option<String>, argument
     }
     let HookParser { hook, operands, options, consumed, .. } = parser;
     let hook = hook?;
+    // Unchanged, unless the other program does not know a flag in them.
+    let is_unchanged = named.is_some() && (!options.has_global() || operands.is_empty());
     let fault = match parsed {
         Ok(Parsed::Call) => None,
         Ok(Parsed::Help) => return Some(Invocation::Print(help(hook.name, Detail::of(arguments)))),
@@ -84,9 +86,12 @@ pub fn parse_hook(named: Option<&'static Hook>, suffix: Option<String>, argument
         is_by_symlink: named.is_some(),
         usage_error: fault,
         parse: parse_options,
-        arguments_to_pass_on: arguments[if named.is_some() { 0 } else { consumed }..].to_vec(),
+        arguments_to_pass_on: arguments[if is_unchanged { 0 } else { consumed }..].to_vec(),
     })))
 }
+
+/// keyring's flag `-p`, a path.
+const FOREIGN_SHORT: char = 'p';
 
 /// Parses a hook's arguments, and holds what it has parsed so far.
 #[derive(Default)]
@@ -94,9 +99,9 @@ struct HookParser {
     hook: Option<&'static Hook>,
     operands: Vec<String>,
     options: Options,
-    /// ycred was called under another program's name, so all flags are that program's: accept the hook's own, which
-    /// imitate them, but no global ones.
-    only_own_flags: bool,
+    /// ycred was called under another program's name, so a flag that this program has too is the program's: the hook's own,
+    /// which imitate them, `--help`, and [`FOREIGN_SHORT`].
+    is_other_program: bool,
     /// ycred was called by the link's name.
     is_by_link: bool,
     /// The number of arguments parsed without an error.
@@ -146,7 +151,7 @@ impl HookParser {
                     }
                     continue;
                 }
-                Arg::Short(short) => self.find_flag(|flag| flag.short == Some(short)),
+                Arg::Short(short) => self.find_short(short),
                 Arg::Long(long) => {
                     if let Some(selected) =
                         flag_alias(long).filter(|_| self.hook.is_none_or(|known| known.flag_alias == Some(long)))
@@ -235,7 +240,7 @@ impl HookParser {
         let mut rest = short?.chars();
         loop {
             let letter = rest.next()?;
-            let flag = self.find_flag(|flag| flag.short == Some(letter))?;
+            let flag = self.find_short(letter)?;
             let attached = Some(rest.as_str()).filter(|attached| !attached.is_empty());
             if flag.value.is_some() || attached.is_none() {
                 return Some((flag, attached.map(|value| value.strip_prefix('=').unwrap_or(value))));
@@ -244,8 +249,8 @@ impl HookParser {
     }
 
     fn flags(&self) -> impl Iterator<Item = &'static Flag> {
-        let global = if self.only_own_flags { &[] } else { FLAGS };
-        self.hook.map_or(&[][..], |hook| hook.flags).iter().chain(global)
+        let is_free = |flag: &&Flag| !(self.is_other_program && flag.long == "help");
+        self.hook.map_or(&[][..], |hook| hook.flags).iter().chain(FLAGS.iter().filter(is_free))
     }
 
     fn operation_of_flag(&self, flag: &str) -> Option<&'static str> {
@@ -254,6 +259,11 @@ impl HookParser {
 
     fn find_flag(&self, matches: impl Fn(&Flag) -> bool) -> Option<&'static Flag> {
         self.flags().find(|flag| matches(flag))
+    }
+
+    fn find_short(&self, letter: char) -> Option<&'static Flag> {
+        let is_foreign = self.is_other_program && letter == FOREIGN_SHORT;
+        self.find_flag(|flag| flag.short == Some(letter)).filter(|_| !is_foreign)
     }
 
     fn unknown_flag(&self, argument: &Arg<'_>) -> Error {

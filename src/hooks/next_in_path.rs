@@ -25,10 +25,11 @@ pub fn program(call: &HookCall, environment: &Environment) -> Option<Launch> {
     })
 }
 
-/// Returns the original arguments. For `ycred keyring`, it leaves out ycred's global flags: another program does not
-/// know them, or uses them for something else.
+/// Returns the original arguments without ycred's global flags: another program does not know them, or uses them for
+/// something else.
 fn arguments(call: &HookCall) -> Vec<OsString> {
-    let parsed = (!call.is_by_symlink).then(|| {
+    let has_flags_of_ycred = call.options.has_global() && !call.operands.is_empty();
+    let parsed = (!call.is_by_symlink || has_flags_of_ycred).then(|| {
         let own = call.options.own.iter().map(|(flag, value)| format!("--{flag}={value}"));
         own.chain(call.operands.iter().cloned()).map(OsString::from)
     });

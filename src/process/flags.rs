@@ -72,6 +72,16 @@ impl Options {
         self.own.iter().rev().find(|(name, _)| *name == long).map(|(_, value)| value.as_str())
     }
 
+    /// Returns true if one of ycred's own flags was given, besides those of the hook.
+    pub fn has_global(&self) -> bool {
+        self.profile.is_some()
+            || self.min_ttl.is_some()
+            || self.timeout.is_some()
+            || self.no_cache
+            || self.force_refresh
+            || self.verbosity > 0
+    }
+
     /// Returns the profile that `--profile` names.
     pub fn profile_ref(&self) -> ProfileRef {
         match &self.profile {
