@@ -60,9 +60,7 @@ impl Program {
         // wait for it until the deadline.
         let running = settings.environment().get(env::YCRED_RUNNING);
         if running.is_some_and(|markers| markers.to_string_lossy().split(',').any(|other| other == marker)) {
-            return Err(settings
-                .error_at(key, "runs ycred with the same profile, which would recurse endlessly")
-                .hint("select another profile in the command: ycred … --profile NAME"));
+            return Err(settings.error_at(key, RECURSION).hint(RECURSION_HINT));
         }
         let environment = settings.environment();
         let resolved = resolve(Path::new(&command_line[0]), &directory, environment.get(env::PATH));
@@ -177,6 +175,12 @@ impl Program {
             // If the program is ycred, skip its hint line and use the error line before it.
             let errors = String::from_utf8_lossy(&errors);
             let message = errors.trim().lines().rfind(|line| !line.starts_with("ycred: hint: ")).unwrap_or_default();
+            // The ycred in the command has refused, and this profile is what must be corrected.
+            if let Some(refusal) = message.strip_prefix("ycred: error: ").filter(|refusal| refusal.ends_with(RECURSION))
+            {
+                let place = refusal.strip_prefix("profile ").unwrap_or(refusal);
+                return Err(Error::profile(place).hint(RECURSION_HINT));
+            }
             let message: String = message.chars().take(250).collect();
             let why = match message.is_empty() {
                 true => format!("{status}, without a message on stderr"),
@@ -196,6 +200,10 @@ impl Program {
         })
     }
 }
+
+/// Why a command is refused that was started by itself.
+const RECURSION: &str = "runs ycred with the same profile, which would recurse endlessly";
+const RECURSION_HINT: &str = "select another profile in the command: ycred … --profile NAME";
 
 /// Returns the absolute path of the file that the system will run, without resolving links: a name is searched in `path`,
 /// and relative paths start at the program's working directory.

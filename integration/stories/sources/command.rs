@@ -128,11 +128,21 @@ fn a_command_that_calls_ycred_with_the_same_profile_is_rejected() {
     let ycred = crate::harness::YCRED;
     sandbox.profile("default", &format!("source = \"command\"\ncommand = [\"{ycred}\", \"token\"]\n"));
     let run = sandbox.ycred(["token"]).run();
-    fails_with(run, 1, &["runs ycred with the same profile"]);
+    let file = sandbox.path("config/default.toml");
+    let error = format!("ycred: error: profile default: {}:2: `command` runs ycred", file.display());
+    assert_eq!(run.stderr.matches("ycred: error: ").count(), 1, "{run}");
+    assert!(run.stderr.starts_with(&error), "{error}\n{run}");
+    fails_with_hint(run, 3, &["runs ycred with the same profile"], "select another profile in the command");
     // Also through a script and without the cache.
     sandbox.script("config/give", &format!("#!/bin/sh\nexec '{ycred}' token -p default --no-cache\n"));
     sandbox.profile("default", "source = \"command\"\ncommand = [\"./give\"]\n");
-    fails_with(sandbox.ycred(["token"]).run(), 1, &["runs ycred with the same profile"]);
+    fails_with(sandbox.ycred(["token"]).run(), 3, &["runs ycred with the same profile"]);
+    // Also where another profile is in between.
+    for (name, other) in [("default", "other"), ("other", "default")] {
+        let command = format!("command = [\"{ycred}\", \"token\", \"--profile\", \"{other}\"]");
+        sandbox.profile(name, &format!("source = \"command\"\n{command}\n"));
+    }
+    fails_with_hint(sandbox.ycred(["token"]).run(), 3, &["default.toml:2: `command` runs"], "select another profile");
 }
 
 #[test]
