@@ -33,7 +33,7 @@ use crate::cloud::http::failure::{
 use crate::cloud::http::proxy::{ProxyChoice, Route, choose_proxy};
 use crate::cloud::http::resolver::NameResolver;
 use crate::cloud::http::retry::{RetryPolicy, retry};
-use crate::cloud::http::written::RequestWritten;
+use crate::cloud::http::written::{Connected, RequestWritten};
 
 /// A smaller skew counts as 0, in milliseconds.
 const SKEW_MIN: i64 = 30_000;
@@ -210,7 +210,8 @@ impl Http {
             .timeout_connect(Some(request.connect.min(budget)))
             .build();
         let tls = (uri.scheme_str() == Some("https")).then(|| self.tls().map_err(Failure::permanent)).transpose()?;
-        let connector = connector::connector(tls).chain(written.clone());
+        let connected = Connected::default();
+        let connector = connector::connector(tls, connected.clone()).chain(written.clone());
         // ureq's own resolver needs a thread. This one works where no thread can be started.
         let resolver = NameResolver::default();
         let agent = Agent::with_parts(config, connector, resolver.clone());
@@ -239,6 +240,7 @@ impl Http {
                 &route,
                 policy.clock.elapsed().saturating_sub(began),
                 (request.connect < budget).then_some(request.connect),
+                connected.get(),
                 self.ca_file.as_deref(),
             )
         };

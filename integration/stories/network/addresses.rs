@@ -1,12 +1,13 @@
 //! IPv6, name resolution and closed ports.
 
-use std::net::{Ipv6Addr, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use crate::emulator::{Config, Tls};
 use crate::expect::{fails_with, fails_with_hint};
 use crate::harness::machine::in_own_network;
 use crate::harness::skip;
+use crate::harness::waiting::WAIT_LIMIT;
 use crate::server::{Response, Server};
 use crate::world::World;
 
@@ -71,4 +72,24 @@ fn a_port_where_nothing_listens_is_reported() {
     let gone = Server::start(None, |_| Response::new(404)).url();
     world.sandbox.profile("default", &world.settings().replace(&world.emulator.url(), &gone));
     fails_with_hint(world.token(&[]).run(), 4, &[&gone, "nothing listens there"], "check the network");
+}
+
+#[test]
+fn a_server_that_accepts_no_connection_is_not_one_that_does_not_answer() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let address = listener.local_addr().expect("its address");
+    // Once its queue is full, the kernel answers no further connection.
+    let mut queued = Vec::new();
+    for _ in 0..5000 {
+        match TcpStream::connect_timeout(&address, Duration::from_millis(300)) {
+            Ok(stream) => queued.push(stream),
+            Err(_) => break,
+        }
+    }
+    let world = World::new();
+    let settings = world.settings().replace(&world.emulator.url(), &format!("http://{address}"));
+    world.sandbox.profile("default", &settings);
+    let run = world.token(&["--timeout", "3s"]).limit(WAIT_LIMIT).run();
+    fails_with_hint(run, 4, &[&format!("http://{address}/iam/v1/tokens: no connection within")], "--timeout");
+    drop(queued);
 }

@@ -16,6 +16,7 @@ use ureq::unversioned::transport::{
 
 use crate::base::error::{Error, Result};
 use crate::cloud::http::trust;
+use crate::cloud::http::written::Connected;
 use crate::system::verifier::platform_verifier;
 
 /// Returns the settings of TLS: with `roots`, or else with the platform's verifier, or, on a
@@ -46,10 +47,11 @@ pub fn client_config(
 }
 
 /// Connects as ureq does, through a proxy if there is one, and encrypts with `config` if the URL is https.
-pub fn connector(config: Option<Arc<ClientConfig>>) -> impl Connector<(), Out: Transport> {
+pub(super) fn connector(config: Option<Arc<ClientConfig>>, connected: Connected) -> impl Connector<(), Out: Transport> {
     ().chain(SocksConnector::default())
         .chain(ConnectProxyConnector::default())
         .chain(TcpConnector::default())
+        .chain(connected)
         .chain(TlsConnector(config))
 }
 

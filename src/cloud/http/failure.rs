@@ -135,13 +135,14 @@ fn proxy_requires_password(url: &str, route: &Route) -> Error {
 /// Returns the failure for a request without a response.
 ///
 /// `waited` is the time since the first attempt began. `connect_limit` is set if it is shorter than the
-/// time for the attempt.
+/// time for the attempt. `is_connected` is true if the server was reached, though not yet by TLS.
 pub(super) fn connection_failure(
     error: &ureq::Error,
     url: &str,
     route: &Route,
     waited: Duration,
     connect_limit: Option<Duration>,
+    is_connected: bool,
     ca_file: Option<&Path>,
 ) -> Failure {
     let through = route.through();
@@ -149,6 +150,7 @@ pub(super) fn connection_failure(
         ureq::Error::Timeout(phase) => {
             let (what, limit) = match (phase, connect_limit) {
                 (ureq::Timeout::Connect | ureq::Timeout::Resolve, Some(limit)) => ("no connection", limit),
+                _ if !is_connected => ("no connection", waited),
                 _ => ("no answer", waited),
             };
             let limit = match limit.as_secs() {
@@ -259,13 +261,18 @@ mod tests {
     #[test]
     fn a_timeout_names_the_time_that_was_waited_and_the_proxy_in_play() {
         let url = "https://iam.example/";
-        let failure = |variables: &[(&str, &str)], waited: u64| {
+        let failed = |variables: &[(&str, &str)], waited: u64, is_connected: bool| {
             let environment = Environment::new(variables.iter().map(|(name, value)| (name.into(), value.into())));
             let choice = choose_proxy(&url.parse().expect("a URL"), &environment).expect("good variables");
             let error = ureq::Error::Timeout(ureq::Timeout::Global);
             let waited = Duration::from_millis(waited);
-            connection_failure(&error, url, &Route::new(&choice, false), waited, None, None).error.render()
+            connection_failure(&error, url, &Route::new(&choice, false), waited, None, is_connected, None)
+                .error
+                .render()
         };
+        let failure = |variables: &[(&str, &str)], waited: u64| failed(variables, waited, true);
+        let text = failed(&[], 3_010, false);
+        assert!(text.contains("no connection within 3s\n"), "{text}");
         for (waited, shown) in [(80, "80 ms"), (1_640, "1.6s"), (3_010, "3s"), (42_400, "42s")] {
             let text = failure(&[], waited);
             assert!(text.contains(&format!("no answer within {shown}\n")), "{text}");

@@ -1,4 +1,5 @@
-//! Notices when the first byte of a request is written. Before that, the server cannot have acted on the request.
+//! Notices when there is a connection, and when the first byte of a request is written. Before that, the server cannot have
+//! acted on the request.
 
 use std::fmt;
 use std::sync::Arc;
@@ -57,5 +58,24 @@ impl<T: Transport> Transport for Watched<T> {
 impl<T> fmt::Debug for Watched<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Watched(…)") // the buffers hold secrets
+    }
+}
+
+/// True once there is a TCP connection to the server, perhaps through a proxy.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Connected(Arc<AtomicBool>);
+
+impl Connected {
+    pub(super) fn get(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl<In: Transport> Connector<In> for Connected {
+    type Out = In;
+
+    fn connect(&self, _: &ConnectionDetails<'_>, chained: Option<In>) -> Result<Option<In>, ureq::Error> {
+        self.0.store(chained.is_some(), Ordering::Relaxed);
+        Ok(chained)
     }
 }
