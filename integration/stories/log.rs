@@ -166,3 +166,19 @@ fn verbose_is_always_ours_and_v_is_dockers_only_under_its_name() {
     }
     world.sandbox.call(&link, ["--help"]).run().succeeds().stdout_has("Usage: docker-credential-ycred");
 }
+
+#[test]
+fn the_log_of_a_flag_in_cargos_configuration_is_that_of_the_command_line() {
+    let world = World::new();
+    let request = |arguments: &str| {
+        let registry = "{\"index-url\": \"sparse+https://cr.yandex/cargo/\"}";
+        format!(
+            "{{\"v\": 1, \"registry\": {registry}, \"kind\": \"get\", \"operation\": \"read\", \"args\": {arguments}}}\n"
+        )
+    };
+    let call = |arguments: &str| world.sandbox.ycred(["--cargo-plugin"]).stdin(request(arguments)).run().exits(0);
+    call("[]").stderr_is_empty();
+    call("[\"-v\"]")
+        .stderr_has("ycred: debug: cargo: cr.yandex may get the token of profile default")
+        .stdout_has("Bearer");
+}

@@ -1,6 +1,6 @@
 //! Messages besides the reply: at most one warning, and the debug lines of `-v`. They contain no secrets.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use crate::base::error::{self, Error};
@@ -53,7 +53,7 @@ impl Drop for Wait<'_> {
 pub struct Diagnostics<'a> {
     warning: RefCell<Option<(Warning, String)>>,
     /// True if debug lines go to stderr.
-    is_verbose: bool,
+    is_verbose: Cell<bool>,
     print_stderr: &'a dyn Fn(&str),
     /// Gets the debug lines, and everything else that is printed.
     log_file: Option<LogFile>,
@@ -64,6 +64,7 @@ pub struct Diagnostics<'a> {
 impl<'a> Diagnostics<'a> {
     /// Creates the diagnostics of a run. `print_stderr` must print immediately, so that `-v` shows where a run hangs.
     pub fn new(is_verbose: bool, print_stderr: &'a dyn Fn(&str), log_file: Option<LogFile>) -> Self {
+        let is_verbose = Cell::new(is_verbose);
         Self { warning: RefCell::new(None), is_verbose, print_stderr, log_file, display: None }
     }
 
@@ -83,7 +84,12 @@ impl<'a> Diagnostics<'a> {
     }
 
     pub fn is_verbose(&self) -> bool {
-        self.is_verbose
+        self.is_verbose.get()
+    }
+
+    /// Prints debug lines from now on: the flag came with a request.
+    pub fn set_verbose(&self) {
+        self.is_verbose.set(true);
     }
 
     /// Returns the log file, for another thread.
@@ -106,11 +112,11 @@ impl<'a> Diagnostics<'a> {
 
     /// Logs a debug line, with `-v` or `YCRED_LOG`. Without them, `message` is not called.
     pub fn debug(&self, message: impl FnOnce() -> String) {
-        if !self.is_verbose && self.log_file.is_none() {
+        if !self.is_verbose() && self.log_file.is_none() {
             return;
         }
         let message = message();
-        if self.is_verbose {
+        if self.is_verbose() {
             (self.print_stderr)(&error::line("debug", &message));
         }
         if let Some(log) = &self.log_file {

@@ -151,6 +151,9 @@ fn carry_out(hook_call: &HookCall, exchange: &dyn Exchange, session: &Session<'_
     if matches!(request.operation, Operation::Ignore) {
         return Ok(exchange.done(&[]));
     }
+    if request.options.as_ref().is_some_and(|options| options.verbosity > 0) {
+        session.diagnostics.set_verbose();
+    }
     let loaded = load(hook_call, request, session);
     if let Operation::List = request.operation {
         // The classic docker builder asks this on every build, so a missing profile is not an error: the list is empty.

@@ -118,7 +118,10 @@ impl WireRequest {
                 "username" => once(&mut request.user)?,
                 "url" => return None, // Git splits URLs before it calls a helper.
                 "password" | "credential" => request.secret = Some(Secret::new(value.to_owned())),
+                // An empty value resets a list (gitcredentials, "multi-valued").
+                "capability[]" if value.is_empty() => request.supports_authtype = false,
                 "capability[]" if value == "authtype" => request.supports_authtype = true,
+                "wwwauth[]" if value.is_empty() => request.schemes.clear(),
                 "wwwauth[]" => {
                     request.schemes.push(value.split([' ', ',']).next().unwrap_or_default().to_ascii_lowercase())
                 }
@@ -220,6 +223,10 @@ mod tests {
         assert_eq!(reply(NEW), BEARER, "the server has sent no header");
         assert_eq!(reply(&format!("{NEW}wwwauth[]=Basic realm=\"git\"\n")), BASIC);
         assert_eq!(reply("protocol=https\nhost=git.example\n"), BASIC, "git 2.39");
+        assert_eq!(reply(&format!("{NEW}capability[]=\n")), BASIC, "the list is empty again");
+        assert_eq!(reply(&format!("{NEW}capability[]=\ncapability[]=authtype\n")), BEARER);
+        let basic = "wwwauth[]=Bearer\nwwwauth[]=\nwwwauth[]=Basic\n";
+        assert_eq!(reply(&format!("{NEW}{basic}")), BASIC, "the first header does not count");
         assert_eq!(reply("protocol=https\nhost=git.example\nwwwauth[]=Bearer\n"), BASIC, "git 2.41 to 2.45");
     }
 
