@@ -101,7 +101,7 @@ pub fn examples(name: &str) -> &'static [Example] {
 /// Returns the groups of commands, with a heading and the names and descriptions of each.
 fn groups() -> Vec<(&'static str, Vec<(&'static str, &'static str)>)> {
     let of = |group| {
-        let commands = COMMANDS.iter().filter(move |command| command.group == group && !command.is_hidden);
+        let commands = COMMANDS.iter().filter(move |command| command.group == group);
         commands.map(|command| (command.name, command.about))
     };
     let hooks = |is_called| {
@@ -154,7 +154,7 @@ mod tests {
     use super::*;
 
     fn listed_names() -> impl Iterator<Item = &'static str> {
-        let commands = COMMANDS.iter().filter(|command| !command.is_hidden).map(|command| command.name);
+        let commands = COMMANDS.iter().map(|command| command.name);
         commands.chain(HOOKS.iter().map(|hook| hook.name))
     }
 

@@ -28,7 +28,6 @@ pub fn tree() -> clap::Command {
             .about(command.about)
             .disable_help_flag(true)
             .disable_version_flag(true)
-            .hide(command.is_hidden)
             .args_override_self(true);
         (command.arguments)(named).args(FLAGS.iter().map(argument))
     });

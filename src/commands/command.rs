@@ -25,8 +25,6 @@ pub struct Command {
     pub paints: &'static [Paint],
     /// True if the command never writes escape sequences, because its output goes to other programs or on to a child.
     pub is_plain: bool,
-    /// True if the help does not list the command, because only programs and manifests run it.
-    pub is_hidden: bool,
     /// True if the command fails when the configuration, state or cache directory is set incorrectly.
     pub needs_places: bool,
     /// The exit code of every failure, if the command doesn't use the error's own. Only `exec` sets it.
@@ -54,7 +52,6 @@ impl Command {
             arguments,
             paints: &[],
             is_plain: false,
-            is_hidden: false,
             needs_places: true,
             failure_code: None,
             failure_document: None,

@@ -26,7 +26,6 @@ pub const COMMAND: Command = Command {
         },
     ],
     needs_places: false,
-    is_hidden: true,
     ..Command::new("install", "copy ycred and its links into a directory", arguments, run)
 };
 
