@@ -191,10 +191,11 @@ impl Profile {
             directories.join(" or "),
             variables.join(", ")
         ))
-        .hint(
-            "create a profile with `ycred init --key-file FILE`, or select one with --profile; in CI, set \
-             YC_SERVICE_ACCOUNT_KEY_FILE, or YCRED_SERVICE_ACCOUNT_ID for workload identity",
-        )
+        .hint(format!(
+            "create a profile with `{}`, or select one with --profile; in CI, set YC_SERVICE_ACCOUNT_KEY_FILE, or \
+             YCRED_SERVICE_ACCOUNT_ID for workload identity",
+            find::first_command(places)
+        ))
     }
 
     fn named(by: &'static str, name: &str, environment: &Environment, places: &Places) -> Result<Self> {

@@ -343,6 +343,18 @@ fn the_next_commands_have_the_hosts_and_no_profile_for_pip() {
     assert!(!run.stdout.contains("setup pip"), "pip uses the default profile\n{run}");
     run.stdout_has("next: ycred setup docker --host registry.example.com:5000 --profile two\n")
         .stdout_has("next: ycred setup git --host git.example.com --profile two\n");
+    // More than three are not read.
+    for program in ["terraform", "aws", "kubectl"] {
+        sandbox.script(format!("bin/{program}"), "#!/bin/sh\n");
+    }
+    let run = init("three");
+    let next: Vec<&str> = run.stdout.lines().filter(|line| line.starts_with("next: ")).collect();
+    let expected = [
+        "next: ycred setup kubectl --profile three",
+        "next: ycred setup docker --host registry.example.com:5000 --profile three",
+        "next: ycred setup   # it lists 3 more clients",
+    ];
+    assert_eq!(next, expected, "{run}");
     let setup = ["setup", "docker", "--host", "registry.example.com:5000", "--profile", "two"];
     world.ycred(&setup).env("PATH", sandbox.path("bin")).run().succeeds();
 }

@@ -342,27 +342,18 @@ fn a_profile_with_impersonation_and_several_credentials_is_imported() {
 }
 
 #[test]
-fn hosts_of_the_docker_helper_become_entries_to_paste() {
+fn the_registries_of_the_docker_helper_are_listed_with_the_command_that_takes_them_over() {
     let user = User::new();
-    let json = |run: &Run| -> Value {
-        let from = run.stdout.find("    {").unwrap_or_else(|| panic!("no JSON\n{run}"));
-        let snippet: String = run.stdout[from..].lines().take_while(|line| line.starts_with("    ")).collect();
-        serde_json::from_str(&snippet).unwrap_or_else(|error| panic!("{error}\n{run}"))
-    };
     user.world.sandbox.file(HELPER, "cr.yandex: Prod_EU\ncr.yandexcloud.kz: kz\ndefault: default\n");
-    let run = user.import(&[]).run().exits(0).stderr_is_empty();
-    let expected = serde_json::json!({"credHelpers": {
-        "cr.yandex": "ycred-prod-eu", "cr.yandexcloud.kz": "ycred-kz",
-        "cr.cloud.yandex.net": "ycred-yc-default", "container-registry.cloud.yandex.net": "ycred-yc-default"}});
-    assert_eq!(json(&run), expected);
-    for name in ["prod-eu", "kz", "yc-default"] {
-        let link = format!("    ln -s \"$(command -v ycred)\" ~/.local/bin/docker-credential-ycred-{name}\n");
-        assert_eq!(run.stdout.matches(&link).count(), 1, "{link}\n{run}");
-    }
+    let list = "yc's docker helper serves:\n    container-registry.cloud.yandex.net with profile yc-default\n    \
+                cr.cloud.yandex.net with profile yc-default\n    cr.yandex with profile prod-eu\n    \
+                cr.yandexcloud.kz with profile kz\n";
+    let run = user.import(&[]).run().exits(0).stderr_is_empty().stdout_has(list);
+    assert!(!run.stdout.contains("credHelpers") && !run.stdout.contains("next:"), "nothing is written\n{run}");
     // The helper's file alone: names are resolved with the config.yaml next to it.
     let helper = user.world.sandbox.path(HELPER);
     let run = user.import(&["--from", &helper.to_string_lossy()]).run().exits(0).stderr_is_empty();
-    assert_eq!(json(&run), expected);
+    run.stdout_has(list).stdout_has("\nnext: ycred setup docker\n");
     // The profile must exist.
     user.world.sandbox.file(HELPER, "cr.yandex: nobody\ncr.cloud.yandex.net: vm\n");
     let run = user.import(&[]).run().exits(0).stdout_has("cr.yandex: profile nobody doesn't exist");
@@ -370,9 +361,20 @@ fn hosts_of_the_docker_helper_become_entries_to_paste() {
     user.world.sandbox.profile("nobody", "source = \"metadata\"\n");
     let run = user.import(&[]).run().exits(0);
     assert!(!run.stdout.contains("doesn't exist"), "{run}");
+    fs::remove_file(user.world.sandbox.path("config/nobody.toml")).expect("removed");
     user.world.sandbox.file(HELPER, "registry.example.com: vm\n");
     let hosts = "registry.example.com: gets no token unless you add it to `hosts` in profile vm";
-    user.import(&[]).run().exits(0).stdout_has(hosts);
+    let run = user.import(&["--write"]).run().exits(0).stdout_has(hosts);
+    run.stdout_has("\nnext: ycred setup docker\n");
+    // A repeated import says only what is true now.
+    let run = user.import(&["--write"]).run().exits(0).stdout_has("Nothing to write.\n").stdout_has(hosts);
+    assert!(!run.stdout.contains("docker helper serves") && !run.stdout.contains("next:"), "{run}");
+    let listed = format!("{}hosts = [\"registry.example.com\"]\n", user.read("vm.toml"));
+    user.world.sandbox.file("config/vm.toml", listed);
+    for arguments in [&[][..], &["--write"]] {
+        let run = user.import(arguments).run().exits(0).stdout_has("vm: skipped, because ");
+        assert!(!run.stdout.contains("gets no token"), "{run}");
+    }
 }
 
 #[test]

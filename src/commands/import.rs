@@ -90,11 +90,22 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
         let _lock = profile_lock::lock(directory, session)?;
         let plan = plan()?;
         plan.write()?;
-        plan.report("written", (!plan.files.is_empty()).then_some("To see all profiles, run `ycred list`."))
+        let mut text =
+            plan.report("written", (!plan.files.is_empty()).then_some("To see all profiles, run `ycred list`."));
+        if !plan.files.is_empty() || plan.is_only_docker {
+            text.extend(plan.next_commands(session).into_iter().map(|command| format!("next: {command}\n")));
+        }
+        text
     } else {
         let plan = plan()?;
-        let next_step = (!plan.files.is_empty()).then_some("Nothing written. Run again with --write to apply.");
-        plan.report("would be written", next_step)
+        let mut text = plan.report(
+            "would be written",
+            (!plan.files.is_empty()).then_some("Nothing written. Run again with --write to apply."),
+        );
+        if plan.is_only_docker {
+            text.extend(plan.next_commands(session).into_iter().map(|command| format!("next: {command}\n")));
+        }
+        text
     };
     Ok(Outcome::reply(Reply::text(text)))
 }

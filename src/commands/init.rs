@@ -176,7 +176,7 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
         }
         _ => commands(),
     };
-    for command in commands {
+    for command in next_steps::shown(commands) {
         let _ = writeln!(report, "next{place}: {command}");
     }
     Ok(Outcome::reply(Reply::text(report)))

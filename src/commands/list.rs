@@ -92,8 +92,9 @@ fn run(_: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
             session.places.profile_directories().map(|directory| directory.display().to_string()).collect();
         let _ = writeln!(
             text,
-            "no profiles in {}; to create one, run `ycred init --key-file FILE`",
-            clean(&places.join(" or "))
+            "no profiles in {}; to create one, run `{}`",
+            clean(&places.join(" or ")),
+            find::first_command(session.places)
         );
     }
     Ok(Outcome::reply(Reply::text(text).with_code(code)))

@@ -13,6 +13,9 @@ use crate::system::directories::{SYSTEM_CONFIG, UserDirectories};
 
 const APP: &str = "ycred";
 
+/// yc's configuration file, relative to the home directory.
+pub const YC_CONFIG: &str = ".config/yandex-cloud/config.yaml";
+
 /// The directories for this user on this machine.
 #[derive(Clone, Debug)]
 pub struct Places {
@@ -127,6 +130,11 @@ impl Places {
                 .ok_or_else(|| missing(env::YCRED_STATE_DIR)),
         };
         Ok(Self { config, cache, state, home: base.map(|base| base.home().to_owned()) })
+    }
+
+    /// Returns true if yc has been used here, so that `import` has something to read.
+    pub fn has_yc(&self) -> bool {
+        self.home.as_ref().is_some_and(|home| home.join(YC_CONFIG).exists())
     }
 
     /// Returns the same directories, but for the profiles the one that programs without the variable look in. Returns `None`

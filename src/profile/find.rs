@@ -73,6 +73,11 @@ pub fn near_hint(near: &str) -> String {
     format!("did you mean {near}? To see all profiles, run `ycred list`")
 }
 
+/// Returns the command that creates a first profile: from yc's, if yc has been used here.
+pub fn first_command(places: &Places) -> &'static str {
+    if places.has_yc() { "ycred import --write" } else { "ycred init --key-file FILE" }
+}
+
 /// The name of the profile that is used if none is named.
 pub const DEFAULT: &str = "default";
 

@@ -5,8 +5,10 @@ use std::path::Path;
 
 use crate::base::identity::{hex, value_digest};
 use crate::commands::import::draft::Draft;
-use crate::commands::import::yc::{YC_CONFIG, YcFile, convert_name, draft};
+use crate::commands::import::yaml::Node;
+use crate::commands::import::yc::{HELPER_CONFIG, NOT_THE_DEFAULT, YcFile, convert_name, draft};
 use crate::disk::files;
+use crate::disk::places::YC_CONFIG;
 use crate::profile::Profile;
 use crate::session::Session;
 use crate::sources::authorized_key::AccountKey;
@@ -42,6 +44,32 @@ impl fmt::Display for KnownAccount {
             AccountKind::Person(Some(federation)) => write!(f, "a person of federation {federation}"),
         }
     }
+}
+
+impl KnownAccount {
+    /// Returns true if equal accounts are the same one. Two persons of one federation are not.
+    pub fn is_certain(&self) -> bool {
+        !self.impersonate.is_empty() || !matches!(self.kind, AccountKind::Person(_))
+    }
+
+    /// Returns a digest that can be stored.
+    pub fn digest(&self) -> String {
+        hex(&value_digest(format!("{self:?}").as_bytes()))
+    }
+}
+
+/// Returns the name of yc's profile that yc's docker helper uses for a registry. Returns `None` if its configuration cannot be
+/// read or names none.
+pub fn yc_name_for_registry(home: &Path, registry: &str, session: &Session<'_>) -> Option<String> {
+    let path = home.join(YC_CONFIG).with_file_name(HELPER_CONFIG);
+    let file = path.exists().then(|| YcFile::read(&path, session).ok().flatten()).flatten()?;
+    let name = file.root.member(registry).or_else(|| file.root.member("default")).and_then(Node::text);
+    name.map(str::to_owned)
+}
+
+/// Returns true for the names that `import` gives to yc's profile `default`.
+pub fn is_name_of_default(name: &str) -> bool {
+    matches!(name, "default" | NOT_THE_DEFAULT)
 }
 
 /// Returns the name that `import` gives to yc's profile.

@@ -1,14 +1,14 @@
 //! The files that an import writes, and the report about them.
 
+use crate::base::environment::KUBECONFIG;
 use crate::base::error::{Error, Result, clean, describe};
 use crate::base::hosts::{Allowed, DEFAULT_ENDPOINT, Host};
 use crate::base::secret::Secret;
 use crate::commands::import::draft::{Draft, ImportSource, KEYS, Selection};
 use crate::disk::{files, store};
 use crate::profile::find::FoundProfile;
-use crate::profile::{Profile, find};
+use crate::profile::{Profile, ProfileRef, find};
 use crate::session::Session;
-use crate::system::fixes;
 use crate::{profile, sources};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -26,6 +26,8 @@ pub(super) struct Plan {
     pub(super) allowed_hosts: BTreeMap<String, Allowed>,
     /// Profiles that yc's docker helper uses but that don't exist.
     pub(super) missing_profiles: BTreeSet<String>,
+    /// Only the docker helper's file was read, so there is no profile to write.
+    pub(super) is_only_docker: bool,
 }
 
 pub(super) struct PlannedFile {
@@ -65,6 +67,7 @@ impl Plan {
         let mut plan = Self {
             keys: directory.join(KEYS),
             missing_profiles,
+            is_only_docker: source.drafts.is_empty() && !source.registries.is_empty(),
             files: Vec::new(),
             remarks: source.remarks,
             registries: source.registries,
@@ -76,6 +79,15 @@ impl Plan {
             let name = draft.name.clone();
             if plan.add(draft, is_selected, force, directory, session)? && source.default.as_ref() == Some(&name) {
                 default = Some(name);
+            }
+        }
+        // A profile that stays as it is decides itself which hosts may get its token.
+        for name in plan.registries.values() {
+            let reference = ProfileRef::NameOrPath { by: "--profile", text: name.into() };
+            if !plan.allowed_hosts.contains_key(name)
+                && let Ok(profile) = session.profile(&reference)
+            {
+                plan.allowed_hosts.insert(name.clone(), profile.hosts);
             }
         }
         match (find::without_name(session.places), default) {
@@ -131,6 +143,7 @@ impl Plan {
             }
             self.remarks
                 .push(format!("{}: skipped, because {path} exists and differs; --force replaces it", draft.name));
+            self.allowed_hosts.remove(&draft.name);
             return Ok(false);
         }
         self.files.append(&mut files);
@@ -199,8 +212,18 @@ impl Plan {
         Ok(())
     }
 
+    /// Returns the commands that make clients use the profiles.
+    pub(super) fn next_commands(&self, session: &Session<'_>) -> Vec<&'static str> {
+        let home = session.places.home.as_ref();
+        let has = |path: &str| home.is_some_and(|home| home.join(path).exists());
+        let has_kubeconfig = has(".kube/config") || session.environment.get(KUBECONFIG).is_some();
+        let has_docker = !self.registries.is_empty() || has(".docker/config.json");
+        let kubectl = (has_kubeconfig && !self.is_only_docker).then_some("ycred setup kubectl --all");
+        kubectl.into_iter().chain(has_docker.then_some("ycred setup docker")).collect()
+    }
+
     /// Returns the report: every file with its mode and content (a secret's description only), the remarks, and the
-    /// entries for docker's configuration.
+    /// registries of yc's docker helper.
     ///
     /// `status` says what happens to each file. `next_step` is the last line.
     pub(super) fn report(&self, status: &str, next_step: Option<&str>) -> String {
@@ -221,38 +244,31 @@ impl Plan {
                 }
             }
         }
-        if self.files.is_empty() && self.registries.is_empty() {
+        let is_only_docker = self.is_only_docker;
+        if self.files.is_empty() && !is_only_docker {
             text.push_str("Nothing to write.\n");
         }
         for remark in &self.remarks {
             let _ = writeln!(text, "{}", clean(remark));
         }
-        if !self.registries.is_empty() {
-            text.push_str("To use ycred instead of yc's docker helper, add this to ~/.docker/config.json:\n");
-            let helpers: BTreeMap<&String, String> =
-                self.registries.iter().map(|(host, profile)| (host, format!("ycred-{profile}"))).collect();
-            let json = serde_json::json!({ "credHelpers": helpers });
-            for line in serde_json::to_string_pretty(&json).unwrap_or_default().lines() {
-                let _ = writeln!(text, "    {}", clean(line));
-            }
-            text.push_str("And create these links in a directory in PATH:\n");
-            for profile in self.registries.values().collect::<BTreeSet<_>>() {
-                let link = fixes::new_link(&format!("docker-credential-ycred-{profile}"));
-                let _ = writeln!(text, "    {}", clean(&link));
-            }
-            let default_hosts = Allowed::new(DEFAULT_ENDPOINT, &[]);
+        if !self.registries.is_empty() && (!self.files.is_empty() || is_only_docker) {
+            text.push_str("yc's docker helper serves:\n");
             for (host, profile) in &self.registries {
-                if self.missing_profiles.contains(profile) {
-                    let remark = format!("{host}: profile {profile} doesn't exist; create it, or docker gets no token");
-                    let _ = writeln!(text, "{}", clean(&remark));
+                let _ = writeln!(text, "{}", clean(&format!("    {host} with profile {profile}")));
+            }
+        }
+        let default_hosts = Allowed::new(DEFAULT_ENDPOINT, &[]);
+        for (host, profile) in &self.registries {
+            let remark = match self.allowed_hosts.get(profile) {
+                _ if self.missing_profiles.contains(profile) => {
+                    format!("{host}: profile {profile} doesn't exist; create it, or docker gets no token")
+                }
+                allowed if Host::parse(host).is_some_and(|host| allowed.unwrap_or(&default_hosts).covers(&host)) => {
                     continue;
                 }
-                let allowed = self.allowed_hosts.get(profile).unwrap_or(&default_hosts);
-                if !Host::parse(host).is_some_and(|host| allowed.covers(&host)) {
-                    let remark = format!("{host}: gets no token unless you add it to `hosts` in profile {profile}");
-                    let _ = writeln!(text, "{}", clean(&remark));
-                }
-            }
+                _ => format!("{host}: gets no token unless you add it to `hosts` in profile {profile}"),
+            };
+            let _ = writeln!(text, "{}", clean(&remark));
         }
         if let Some(next_step) = next_step {
             let _ = writeln!(text, "{next_step}");

@@ -10,6 +10,7 @@ use crate::cloud::iam;
 use crate::commands::import::draft::{Draft, ImportSource, Selection};
 use crate::commands::import::yaml::{Node, YamlError};
 use crate::disk::files;
+use crate::disk::places::YC_CONFIG;
 use crate::profile::find::{self, FoundProfile, check_name};
 use crate::session::Session;
 use crate::sources::{authorized_key, oauth};
@@ -18,8 +19,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
-/// yc's configuration file, relative to the home directory.
-pub(super) const YC_CONFIG: &str = ".config/yandex-cloud/config.yaml";
 /// The file in the same directory that assigns a profile to each registry, for yc's docker helper.
 pub(super) const HELPER_CONFIG: &str = "credhelper-config.yaml";
 /// The hosts that `yc container registry configure-docker` writes.

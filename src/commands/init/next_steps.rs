@@ -147,6 +147,19 @@ impl<'a> NextSteps<'a> {
     }
 }
 
+/// How many next steps a person reads.
+const SHOWN: usize = 3;
+
+/// Returns the first commands, and the one that lists all clients if there are more.
+pub fn shown(mut commands: Vec<String>) -> Vec<String> {
+    if commands.len() > SHOWN {
+        let more = commands.len() - (SHOWN - 1);
+        commands.truncate(SHOWN - 1);
+        commands.push(format!("ycred setup   # it lists {more} more clients"));
+    }
+    commands
+}
+
 /// Returns true if one of the client's programs is in `PATH`.
 fn is_installed(client: &Client, session: &Session<'_>) -> bool {
     match client.programs {

@@ -12,7 +12,7 @@ use crate::cache::freshness::{FetchReason, TokenState};
 use crate::commands::clients::client::Use;
 use crate::commands::command::HostClient;
 use crate::commands::status::row::{ClientsOfProfile, Row, WiredClient};
-use crate::profile::{Profile, SelectedBy};
+use crate::profile::{Profile, SelectedBy, find};
 use crate::session::Session;
 use crate::session::facts::{Facts, FailureFacts, LoginFacts, TokenFacts, TokenPlace};
 
@@ -96,8 +96,9 @@ pub fn table(rows: &[Row], session: &Session<'_>) -> String {
         let places: Vec<String> =
             session.places.profile_directories().map(|directory| directory.display().to_string()).collect();
         return format!(
-            "no profiles in {}; to create one, run `ycred init --key-file FILE`\n",
-            clean(&places.join(" or "))
+            "no profiles in {}; to create one, run `{}`\n",
+            clean(&places.join(" or ")),
+            find::first_command(session.places)
         );
     }
     let current = session.profile(&crate::profile::ProfileRef::Unnamed).ok();
