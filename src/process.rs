@@ -52,6 +52,8 @@ pub enum Outcome {
 pub struct Done {
     pub reply: Reply,
     pub stderr: String,
+    /// The error is about what stdout reports, so a person reads it after that.
+    pub is_error_last: bool,
     /// A person reads stdout, not a client that needs a complete reply.
     pub is_for_people: bool,
     /// How to write to a terminal.

@@ -5,6 +5,7 @@ mod accounts;
 mod corpus;
 mod docker;
 mod dry_run;
+mod from_yc;
 mod kept;
 mod links;
 mod mapping;

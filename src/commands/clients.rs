@@ -18,6 +18,7 @@ pub mod profiles;
 pub mod program;
 mod public;
 pub mod report;
+mod same_account;
 pub mod terraform;
 pub mod trial;
 pub mod undo;

@@ -12,7 +12,8 @@ use crate::edit::change::Editor;
 use crate::process::flags::{Example, Options};
 use crate::process::painting::{Colour, Paint};
 use crate::process::{Done, Outcome, Reply};
-use crate::profile::{ProfileRef, find as profiles};
+use crate::profile::ProfileRef;
+use crate::profile::find::{self, FoundProfile};
 use crate::session::Session;
 
 pub const SETUP: Command = Command {
@@ -95,7 +96,7 @@ fn common_arguments(command: clap::Command, all: &'static str, which: usize) -> 
         .args(values)
         .arg(switch("dry-run", "show the changes without making them"))
         .arg(switch("json", "print the report as JSON"))
-        .arg(switch("quiet", "print one line for each change, and nothing else"))
+        .arg(switch("quiet", "print only a line for each change"))
 }
 
 fn setup_arguments(command: clap::Command) -> clap::Command {
@@ -124,49 +125,49 @@ fn unsetup_arguments(command: clap::Command) -> clap::Command {
 
 fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
     let is_json = call.matches.get_flag("json");
-    let report = match report(call, session) {
+    let is_dry_run = call.matches.get_flag("dry-run");
+    let editor = Editor::new(session.places, session.clock, is_dry_run);
+    let report = match editor.as_ref().map_err(Clone::clone).and_then(|editor| report(call, editor, session)) {
         // Programs get the document in any case. The exit code is the same.
         Err(error) if is_json => Report::failed(error),
         report => report?,
     };
     let is_quiet = call.matches.get_flag("quiet");
     let mut stdout = match is_json {
-        true => document(&report, call.matches.get_flag("dry-run")),
+        true => document(&report, is_dry_run),
         false => report.text(is_quiet),
     };
     let failure = report.failure(is_quiet && !is_json);
     if stdout.is_empty() && !is_quiet && failure.is_none() {
         stdout.push_str("nothing to undo\n");
     }
-    let is_changed = report.changes.iter().any(|change| change.is_changed);
-    if call.matches.get_flag("dry-run") && is_changed && !is_quiet && !is_json {
+    if !is_json && editor.is_ok_and(|editor| editor.has_plans()) {
         stdout.push_str("dry run: nothing was written\n");
     }
     let code = failure.as_ref().map_or(0, |error| error.kind.exit_code());
     let stderr = failure.map(|error| error.render()).unwrap_or_default();
-    Ok(Outcome::Done(Done { reply: Reply::text(stdout).with_code(code), stderr, ..Done::default() }))
+    let reply = Reply::text(stdout).with_code(code);
+    Ok(Outcome::Done(Done { reply, stderr, is_error_last: true, ..Done::default() }))
 }
 
 fn document(report: &Report, is_dry_run: bool) -> String {
     format!("{}\n", report.json(is_dry_run))
 }
 
-fn report(call: &CommandCall, session: &Session<'_>) -> Result<Report> {
+fn report(call: &CommandCall, editor: &Editor, session: &Session<'_>) -> Result<Report> {
     let is_setup = call.command.name == SETUP.name;
-    let is_dry_run = call.matches.get_flag("dry-run");
-    let editor = Editor::new(session.places, session.clock, is_dry_run)?;
     let setup_call = |client, is_for_all| SetupCall {
         client,
         matches: &call.matches,
         profile: call.profile_by_flag(),
-        editor: &editor,
+        editor,
         clients: CLIENTS,
         is_for_all,
         links: call.links,
     };
     match call.value("client") {
         Some(name) => {
-            let client = find(name, call, session)?;
+            let client = named(name, call, session)?;
             check_flags(client, call)?;
             let call = setup_call(client, false);
             if is_setup { undo::setup(&call, session) } else { undo::unsetup(&call, session) }
@@ -181,12 +182,12 @@ fn report(call: &CommandCall, session: &Session<'_>) -> Result<Report> {
     }
 }
 
-fn find(name: &str, call: &CommandCall, session: &Session<'_>) -> Result<&'static Client> {
+fn named(name: &str, call: &CommandCall, session: &Session<'_>) -> Result<&'static Client> {
     clients::named(name).ok_or_else(|| {
         let names: Vec<&str> = CLIENTS.iter().map(|client| client.name).collect();
         let error = Error::usage(format!("unknown client \"{name}\""));
         match nearest(name, names.iter().copied()) {
-            _ if call.command.name == SETUP.name && profiles::names(session.places).contains(name) => {
+            _ if call.command.name == SETUP.name && find::names(session.places).contains(name) => {
                 error.hint(format!("to give a profile to a client: ycred setup CLIENT --profile {name}"))
             }
             Some(near) => error.hint(format!("did you mean {near}?")),
@@ -211,6 +212,16 @@ fn setup_all<'a>(setup_call: impl Fn(&'static Client, bool) -> SetupCall<'a>, se
     let mut report = Report::default();
     let mut left = Vec::new();
     for client in CLIENTS.iter().filter(|client| (client.is_found)(session)) {
+        let places: Vec<String> = match client.is_pasted || client.choice.is_some() {
+            true => (client.uses)(session).iter().map(Use::description).collect(),
+            false => Vec::new(),
+        };
+        if !places.is_empty() {
+            // Another place would be a choice, but nothing is left to do for this one.
+            let choice = client.choice.map(|choice| format!("; for another: `ycred setup {} {choice}`", client.name));
+            report.notes.push(format!("{}: set up: {}{}", client.name, places.join(", "), choice.unwrap_or_default()));
+            continue;
+        }
         if client.is_pasted {
             report.notes.push(format!("{}: run `ycred setup {}`, which prints what to add", client.name, client.name));
             continue;
@@ -275,5 +286,9 @@ fn list(call: &CommandCall, session: &Session<'_>) -> Report {
     };
     let clients: Vec<ClientRow> = CLIENTS.iter().filter(|client| (client.is_found)(session)).map(row).collect();
     let note = clients.is_empty().then(|| "no client program was found".to_owned());
-    Report { clients, notes: note.into_iter().collect(), ..Report::default() }
+    // Without one, each of the commands would fail.
+    let has_profile = !matches!(find::only(session.places), Ok(FoundProfile::Nothing));
+    let first =
+        (!has_profile).then(|| format!("no profile yet; create one first: {}", find::first_command(session.places)));
+    Report { clients, notes: note.into_iter().chain(first).collect(), ..Report::default() }
 }

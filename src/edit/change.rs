@@ -113,6 +113,11 @@ impl Editor {
         }
     }
 
+    /// Returns true if this is a dry run, and the real one would write something.
+    pub fn has_plans(&self) -> bool {
+        self.is_dry_run && !self.dry_run.borrow().is_empty()
+    }
+
     /// Returns true if this run has removed or restored a link, or would have.
     pub fn has_undone_link(&self, link: &Path) -> bool {
         self.undone_links.borrow().contains(link)

@@ -24,6 +24,11 @@ impl DryRun {
         self.journal.as_ref()
     }
 
+    /// Returns true if nothing would have been written so far.
+    pub fn is_empty(&self) -> bool {
+        self.journal.is_none() && self.files.is_empty() && self.links.is_empty()
+    }
+
     pub fn set_journal(&mut self, journal: Journal) {
         self.journal = Some(journal);
     }

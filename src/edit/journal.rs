@@ -45,6 +45,9 @@ pub struct JournalEntry {
     /// The directories that ycred created for the file, the innermost one first.
     #[serde(default)]
     pub directories: Vec<PathBuf>,
+    /// Whose account the place had before, as a digest, if that was known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -173,12 +176,19 @@ impl JournalEntry {
             exact: None,
             former: Vec::new(),
             directories: Vec::new(),
+            account: None,
         }
     }
 
     /// Returns the text before the change, if the file is exactly as the change left it.
     pub fn undo_exactly(&self, text: &str) -> Option<String> {
         self.exact.iter().chain(&self.former).find_map(|exact| exact.undo(text))
+    }
+
+    /// Takes over what an earlier entry about the same place says, besides its values.
+    pub fn inherit(&mut self, former: &Self) {
+        self.inherit_file(former);
+        self.account.clone_from(&former.account);
     }
 
     /// Takes over what another entry says about the file and its directories.

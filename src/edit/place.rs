@@ -74,7 +74,7 @@ impl Place<'_> {
         let original = self.without_ours(text, there.is_some_and(runs_ycred), journal)?;
         let (new, mut entry) = self.write(original.text.as_deref(), value)?;
         if let Some(former) = original.entry {
-            entry.inherit_file(&former);
+            entry.inherit(&former);
             if let (What::Value { ours, .. }, What::Value { ours: old, .. }) = (&mut entry.what, former.what) {
                 ours.extend(old.into_iter().take(1));
             }

@@ -121,7 +121,8 @@ pub fn take_out<E>(
         for later in later.iter().rev() {
             let (new, entry) = redo(later, text.as_deref())?;
             text = Some(new);
-            entries.push(JournalEntry { sequence: later.sequence, directories: later.directories.clone(), ..entry });
+            let (sequence, directories, account) = (later.sequence, later.directories.clone(), later.account.clone());
+            entries.push(JournalEntry { sequence, directories, account, ..entry });
         }
         Ok::<_, E>((text, entries))
     };

@@ -96,9 +96,15 @@ pub fn print_output(text: &[u8], look: &Look) -> io::Result<()> {
 /// reading, as in `ycred list | head`.
 pub fn deliver(done: &Done, warning: &str) -> u8 {
     print_messages(warning, &done.look);
-    print_messages(&done.stderr, &done.look);
+    let print_error = || print_messages(&done.stderr, &done.look);
+    if !done.is_error_last {
+        print_error();
+    }
     let stdout = &done.reply.stdout;
     let failure = if stdout.is_empty() { None } else { print_output(stdout, &done.look).err() };
+    if done.is_error_last {
+        print_error();
+    }
     let error = match failure {
         None => return done.reply.code,
         // The run has failed and has said why. This would be a second message.

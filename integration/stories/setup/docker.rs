@@ -186,7 +186,7 @@ fn an_entry_that_the_journal_does_not_know_can_be_removed_by_its_host() {
     )
     .stdout_has("; how to fix it: ycred doctor docker\n");
     let run = machine.world.ycred(&["doctor", "docker"]).run().exits(1);
-    let command = run.stdout.split("remove it: ").nth(1).and_then(|rest| rest.split(';').next()).unwrap_or_default();
+    let command = run.stdout.split("fix: ").nth(1).and_then(|rest| rest.split(" && ").next()).unwrap_or_default();
     let words: Vec<&str> = command.split(' ').skip(1).collect();
     assert_eq!(words, ["unsetup", "docker", "--host", "cr.yandx"], "{run}");
     let run = machine.world.ycred(&words).run().succeeds();

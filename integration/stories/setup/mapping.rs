@@ -124,7 +124,12 @@ fn each_candidate_is_a_command_that_can_be_run() {
     machine.world.profile("second", "");
     let run = machine.setup(&["kubectl", "--all"]).run();
     let hint = "choose one: ycred setup kubectl --all --profile prod, or ycred setup kubectl --all --profile second";
-    crate::expect::fails_with_hint(run, 2, &["2 profiles, and setup does not choose one"], hint);
+    crate::expect::fails_with_hint(
+        run,
+        2,
+        &["2 profiles, and setup does not choose one: prod (service account "],
+        hint,
+    );
     let run = machine.setup(&["kubectl", "--all", "--profile", "second"]).run().succeeds();
     run.stdout_has("→ ycred profile second (");
 }
@@ -144,10 +149,14 @@ fn the_hint_of_setup_of_all_clients_keeps_the_users_that_run_ycred() {
     machine.write_kubeconfig(&two_users("prod", "default"));
     let run = machine.setup(&["--all"]).run().exits(2);
     run.stdout_has("user a: yc profile prod → ycred profile prod (")
-        .stderr_has("ycred setup kubectl --all --profile second");
-    let run = machine.setup(&["kubectl", "--all", "--profile", "second"]).run().succeeds();
-    run.stdout_has("user a: already set up with ycred profile prod (")
-        .stdout_has("user b: yc profile default → ycred profile second (");
+        .stderr_has("ycred setup kubectl --user b --profile second");
+    let run = machine.setup(&["kubectl", "--user", "b", "--profile", "second"]).run().succeeds();
+    run.stdout_has("user b: yc profile default → ycred profile second (");
+    machine
+        .setup(&["kubectl", "--all"])
+        .run()
+        .succeeds()
+        .stdout_has("user a: already set up with ycred profile prod (");
 }
 
 #[test]
@@ -173,7 +182,7 @@ fn one_profile_for_all_users_changes_no_account_that_was_chosen() {
     let text = two_users("one", "two");
     machine.write_kubeconfig(&text);
     let error = "the users run yc with different profiles (one, two), and --profile names one for all";
-    crate::expect::fails_with_hint(machine.setup(&all).run(), 2, &[error], "--user NAME");
+    crate::expect::fails_with_hint(machine.setup(&all).run(), 2, &[error], "ycred setup kubectl --all;");
     assert_eq!(machine.read("home/.kube/config"), text);
     machine
         .setup(&[&all[..], &["--force"]].concat())

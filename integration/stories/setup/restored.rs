@@ -249,8 +249,10 @@ fn without_a_journal_root_leaves_links_that_serve_everybody_and_names_them() {
     symlink(machine.path("bin/ycred"), machine.path(own)).expect("a link");
     let run = machine.unsetup(&["--all"]).run().succeeds();
     assert!(!machine.path(own).is_symlink(), "{run}");
-    let line =
-        format!("left, because other users of this machine may need them; to remove them: rm {}\n", shared.display());
+    let line = format!(
+        "{0}: left, because other users of this machine may need them; to remove them: rm {0}\n",
+        shared.display()
+    );
     assert_eq!((shared.is_symlink(), run.stdout.contains(&line)), (is_root(), is_root()), "{run}");
     if is_root() {
         // A link that belongs to another user is not even named.

@@ -66,6 +66,9 @@ pub struct Client {
     /// # Errors
     /// See [`crate::base::error::Kind`].
     pub undo_without_journal: fn(&SetupCall<'_>, &Session<'_>) -> Result<Report>,
+    /// Returns the places that name ycred after everything that `setup` wrote was undone, each with a line about it. Looks at
+    /// the file as it is or, in a dry run, as it would be.
+    pub remaining: fn(&SetupCall<'_>, &Session<'_>) -> Vec<(String, String)>,
     /// Returns the client's configuration file that names this link, if there is one. Looks at the file as it is or, in a dry
     /// run, as it would be.
     pub file_naming_link: fn(&SetupCall<'_>, &Session<'_>, &Path) -> Option<PathBuf>,
@@ -103,10 +106,22 @@ impl Use {
 pub fn setup_command(client: &str, selection: Vec<String>, profile: Option<&str>) -> String {
     let mut command = format!("ycred setup {client}");
     let profile = profile.into_iter().flat_map(|profile| ["--profile".to_owned(), profile.to_owned()]);
-    for argument in selection.into_iter().chain(profile) {
-        let _ = write!(command, " {}", shell::word(argument));
+    let mut arguments = selection.into_iter().chain(profile);
+    while let Some(argument) = arguments.next() {
+        let _ = match argument.strip_prefix("--").filter(|name| *name != "tofu") {
+            Some(name) => write!(command, " {}", flag(name, &arguments.next().unwrap_or_default())),
+            None => write!(command, " {}", shell::word(argument)),
+        };
     }
     command
+}
+
+/// Returns a flag with its value, as a person types it in a shell. A value that begins with a dash would be taken for a flag.
+pub fn flag(name: &str, value: &str) -> String {
+    match value.starts_with('-') {
+        true => format!("--{name}={}", shell::word(value)),
+        false => format!("--{name} {}", shell::word(value)),
+    }
 }
 
 /// Returns the profile that a command names, by `--profile`, `-p` or the suffix of a link. The command may have the quotes
@@ -182,6 +197,7 @@ impl Client {
         redo_option: |_, _, _, _| Err(Error::internal("the client has one entry in its file")),
         shown: |_, _, entry, text| report::shown(entry, text),
         undo_without_journal: |_, _| Ok(Report::default()),
+        remaining: |_, _| Vec::new(),
         file_naming_link: |_, _, _| None,
         uses: |_| Vec::new(),
         selection: |_, _| Vec::new(),
@@ -235,10 +251,8 @@ impl SetupCall<'_> {
 
     /// Returns the arguments that select places of the client, without `--all`.
     pub fn arguments_of_one(&self) -> String {
-        let values = self.client.flags.iter().flat_map(|flag| {
-            self.values(flag).into_iter().map(move |value| format!(" --{flag} {}", shell::word(value)))
-        });
-        values.collect()
+        let flags = self.client.flags.iter();
+        flags.flat_map(|name| self.values(name).into_iter().map(|value| format!(" {}", flag(name, &value)))).collect()
     }
 
     pub fn is_set(&self, flag: &str) -> bool {

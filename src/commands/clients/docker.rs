@@ -2,16 +2,19 @@
 
 mod check;
 mod config;
+mod yc;
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::base::environment::{XDG_CONFIG_HOME, XDG_RUNTIME_DIR};
 use crate::base::error::{Error, Result};
-use crate::base::hosts::{DEFAULT_ENDPOINT, Host};
+use crate::base::hosts::DEFAULT_ENDPOINT;
 use crate::base::shell;
-use crate::commands::clients::client::{Client, SetupCall, Use};
+use crate::commands::clients::client::{Client, SetupCall, Use, flag};
 use crate::commands::clients::docker::config::{HELPERS, PREFIX, REGISTRIES, default_path, is_ours, locks, uses_in};
+use crate::commands::clients::docker::yc::YcRegistries;
 use crate::commands::clients::profiles::{self, Chosen};
 use crate::commands::clients::program;
 use crate::commands::clients::public;
@@ -36,6 +39,7 @@ pub const CLIENT: Client = Client {
     setup,
     selects,
     undo_without_journal,
+    remaining,
     file_naming_link,
     uses,
     selection: config::selection,
@@ -59,13 +63,39 @@ fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
     let asked = call.values("host");
     let kept = kept(&path, &asked, call, session)?;
     let chosen = profiles::chosen_or_kept(call, kept.iter().map(|place| place.profile.clone()), session)?;
-    let suffix = chosen.suffix("a helper's name", session)?;
-    let helper = suffix.map_or_else(|| "ycred".to_owned(), |profile| format!("ycred-{profile}"));
     let ycred = program::ycred(call, session)?;
-    let link = link_path(&programs::own_file_name(&format!("{PREFIX}{helper}")), Path::new(&ycred.path), session)?;
-    for host in &asked {
-        chosen.check_host(host, None)?;
+    let root = Format::Json.parse(&call.editor.text(&path).unwrap_or_default()).unwrap_or_else(|_| TreeNode::null());
+    let is_chosen = profiles::is_chosen(call, session)?;
+    let of_yc = YcRegistries::of(&root, &chosen, &asked, is_chosen, session);
+    if let Some(error) = of_yc.refused.into_iter().next() {
+        return Err(error);
     }
+    let profile_of = |host: &str| of_yc.others.get(host).unwrap_or(&chosen);
+    for host in &asked {
+        profile_of(host).check_host(host, None)?;
+    }
+    // With several profiles, each registry keeps its own.
+    let are_several = kept.iter().any(|place| place.profile != kept[0].profile);
+    let stays = |host: &String| are_several && kept.iter().any(|place| place.label == *host);
+    let served = of_yc.usual.iter().chain(of_yc.others.keys());
+    let hosts: Vec<String> = hosts(&root, &asked, &chosen, served).into_iter().filter(|host| !stays(host)).collect();
+    let helpers = hosts
+        .iter()
+        .map(|host| Ok((host.as_str(), helper(profile_of(host), session)?)))
+        .collect::<Result<Vec<(&str, String)>>>()?;
+    if helpers.is_empty() && !are_several {
+        return Err(Error::usage(format!(
+            "the endpoint of profile {} has no registry that ycred knows",
+            chosen.name()
+        ))
+        .hint("name one that the profile lists: ycred setup docker --host HOST"));
+    }
+    let names: BTreeSet<&String> = helpers.iter().map(|(_, helper)| helper).collect();
+    let links = names
+        .iter()
+        .map(|name| link_path(&programs::own_file_name(&format!("{PREFIX}{name}")), Path::new(&ycred.path), session))
+        .collect::<Result<Vec<_>>>()?;
+    let links: Vec<PathBuf> = links.into_iter().flatten().collect();
     let file = ConfigFile {
         path: &path,
         format: Format::Json,
@@ -73,17 +103,15 @@ fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
         consequence: "docker ignores the whole file otherwise",
     };
     let is_forced = call.is_set("force");
-    // With several profiles, each registry keeps its own.
-    let are_several = kept.iter().any(|place| place.profile != kept[0].profile);
-    let stays = |host: &String| are_several && kept.iter().any(|place| place.label == *host);
     let mut report = Report::default();
-    let (linked, mut changes) = values::with_link(call, link.as_deref(), Path::new(&ycred.path), || {
+    let (linked, mut changes) = values::with_links(call, &links, Path::new(&ycred.path), || {
         values::set(call, &file, |root| {
-            let hosts = hosts(root, &asked, &chosen).into_iter().filter(|host| !stays(host));
-            hosts.map(|host| setting(root, &host, &helper, &chosen, is_forced)).collect()
+            refuse_other_spelling(root, &path)?;
+            helpers.iter().map(|(host, helper)| setting(root, host, helper, profile_of(host), is_forced)).collect()
         })
     })?;
     for change in &mut changes {
+        let chosen = profile_of(&change.place);
         change.profile = Some(chosen.argument.clone());
         change.account = Some(chosen.account.clone());
     }
@@ -97,6 +125,8 @@ fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
         report.changes.push(change);
     }
     report.notes.extend(ycred.note);
+    let left = of_yc.left.iter().map(|(host, why)| format!("{}: {host}: left with yc: {why}", path.display()));
+    report.notes.extend(left);
     report.notes.extend(chosen.kept_note);
     add_notes(&mut report, &path, session);
     Ok(report)
@@ -126,25 +156,37 @@ fn registries(chosen: &Chosen) -> &'static [&'static str] {
     REGISTRIES.iter().find(|(known, _)| *known == endpoint).map_or(&[], |(_, hosts)| hosts)
 }
 
-/// Returns the hosts to set up: those of the endpoint, those that the file gives to yc, and those that were asked for.
-fn hosts(root: &TreeNode, asked: &[String], chosen: &Chosen) -> Vec<String> {
-    let usual = registries(chosen);
+/// Returns the name of the helper for a profile, as docker's configuration has it.
+fn helper(chosen: &Chosen, session: &Session<'_>) -> Result<String> {
+    let suffix = chosen.suffix("a helper's name", session)?;
+    Ok(suffix.map_or_else(|| "ycred".to_owned(), |profile| format!("ycred-{profile}")))
+}
+
+fn refuse_other_spelling(root: &TreeNode, path: &Path) -> Result<()> {
+    let Some(name) = config::other_spelling(root) else { return Ok(()) };
+    Err(Error::profile(format!("{}: {HELPERS} is written as {name}, which docker reads too", path.display()))
+        .hint(format!("rename {name} to {HELPERS} in that file, then run the command again")))
+}
+
+/// Returns the hosts to set up: those of the endpoint, `served`, which the file gives to yc, and those that were asked for.
+fn hosts<'a>(
+    root: &TreeNode,
+    asked: &[String],
+    chosen: &Chosen,
+    served: impl Iterator<Item = &'a String>,
+) -> Vec<String> {
     // With `--host`, a registry that ycred serves already keeps its profile, which may be another account.
     let is_kept = |host: &str| {
         let helper = find(root, &keys(&[HELPERS, host])).and_then(TreeNode::as_text);
         !asked.is_empty() && !asked.iter().any(|asked| asked == host) && helper.is_some_and(is_ours)
     };
-    let mut hosts: Vec<String> = usual.iter().filter(|host| !is_kept(host)).map(|host| (*host).to_owned()).collect();
-    let helpers =
-        root.members().iter().filter(|(key, _)| key.as_text() == Some(HELPERS)).flat_map(|(_, value)| value.members());
-    for (host, helper) in helpers {
-        let name = host.as_text().unwrap_or_default();
-        let is_allowed = Host::parse(name).is_some_and(|host| chosen.profile.hosts.covers(&host));
-        if helper.as_text() == Some("yc") && is_allowed && !hosts.iter().any(|known| known == name) {
-            hosts.push(name.to_owned());
+    let usual = registries(chosen).iter().filter(|host| !is_kept(host)).map(|host| (*host).to_owned());
+    let mut hosts: Vec<String> = Vec::new();
+    for host in usual.chain(served.cloned()).chain(asked.iter().cloned()) {
+        if !hosts.contains(&host) {
+            hosts.push(host);
         }
     }
-    hosts.extend(asked.iter().filter(|host| !usual.contains(&host.as_str())).cloned());
     hosts
 }
 
@@ -281,6 +323,18 @@ fn undo_without_journal(call: &SetupCall<'_>, session: &Session<'_>) -> Result<R
         }
     }
     Ok(report)
+}
+
+fn remaining(call: &SetupCall<'_>, session: &Session<'_>) -> Vec<(String, String)> {
+    let Ok(path) = path(call, session) else { return Vec::new() };
+    let note = |host: String, helper: &str| {
+        let place = format!("{}: {host}: {helper}", path.display());
+        let command = format!("ycred unsetup docker {}", flag("host", &host));
+        (host, format!("{place} stays, because setup did not write it; to remove it: {command}"))
+    };
+    let text = call.editor.text(&path).unwrap_or_default();
+    let helpers = Format::Json.parse(&text).map(|root| config::helpers(&root)).unwrap_or_default();
+    helpers.into_iter().filter(|(_, helper)| is_ours(helper)).map(|(host, helper)| note(host, &helper)).collect()
 }
 
 /// Returns the file of docker's or podman's configuration that names a helper.

@@ -12,14 +12,15 @@ use std::path::{Path, PathBuf};
 use crate::base::environment::Environment;
 use crate::base::error::{Error, Result};
 use crate::base::shell;
-use crate::commands::clients::client::{Client, SetupCall, Use};
+use crate::commands::clients::client::{Client, SetupCall, Use, flag};
 use crate::commands::clients::kubectl::kubeconfig::{Kubeconfig, OWNER, locks};
 use crate::commands::clients::kubectl::stanza::Method;
 use crate::commands::clients::profiles::{self, Chosen};
 use crate::commands::clients::program;
 use crate::commands::clients::report::{ChangeReport, Report};
+use crate::commands::clients::same_account::{self, YcProfile};
 use crate::edit::change::EditPlan;
-use crate::edit::journal::{Journal, JournalEntry, Step, What, follow};
+use crate::edit::journal::{Journal, JournalEntry, Step, Stored, What, follow};
 use crate::edit::place::Place;
 use crate::edit::render;
 use crate::edit::splice::{EditRefusal, Format};
@@ -38,6 +39,7 @@ pub const CLIENT: Client = Client {
     selects,
     shown: |_, _, entry, text| shown(entry, text),
     undo_without_journal,
+    remaining,
     uses,
     selection: kubeconfig::selection,
     check: Some(&check::CHECK),
@@ -56,6 +58,8 @@ struct Selected {
     file: PathBuf,
     /// `--user` or `--context` names it.
     is_named: bool,
+    /// The arguments that select it in a command of a hint.
+    arguments: String,
 }
 
 fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
@@ -71,9 +75,16 @@ fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
         }
         _ => error,
     })?;
-    let selected = select(&files, call)?;
+    let mut selected = select(&files, call)?;
     if call.is_set("all") {
-        refuse_one_profile_for_several(&files, &selected, call)?;
+        let profiles = profiles_of_yc(&files, &selected);
+        refuse_one_profile_for_several(&profiles, call)?;
+        if profiles.len() > 1 {
+            // One profile for all of them would be refused.
+            for user in &mut selected {
+                user.arguments = format!("{} {}", call.arguments_of_one(), flag("user", &user.name));
+            }
+        }
     }
     let mut report = Report::default();
     let is_all = selected.len() > 1;
@@ -89,25 +100,30 @@ fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
     Ok(report)
 }
 
-/// Checks that `--all` with one `--profile` does not give one account to users of several of yc's profiles.
-///
-/// # Errors
-/// Usage (2): they have different profiles, and there is no `--force`.
-fn refuse_one_profile_for_several(files: &[Kubeconfig], selected: &[Selected], call: &SetupCall<'_>) -> Result<()> {
-    let Some(chosen) = call.profile_argument()?.filter(|_| !call.is_set("force")) else { return Ok(()) };
+/// Returns the profiles of yc that users run.
+fn profiles_of_yc(files: &[Kubeconfig], users: &[Selected]) -> BTreeSet<String> {
     let of_yc = |user: &Selected| {
         let entry = kubeconfig::named(files, "users", &user.name).and_then(|(_, item)| item.member("user"))?;
         let Ok(Method::Yc { profile }) = stanza::method(entry) else { return None };
         Some(profile.unwrap_or_else(|| "default".to_owned()))
     };
-    let profiles: BTreeSet<String> = selected.iter().filter_map(of_yc).collect();
+    users.iter().filter_map(of_yc).collect()
+}
+
+/// Checks that `--all` with one `--profile` does not give one account to users of several of yc's profiles.
+///
+/// # Errors
+/// Usage (2): they have different profiles, and there is no `--force`.
+fn refuse_one_profile_for_several(profiles: &BTreeSet<String>, call: &SetupCall<'_>) -> Result<()> {
+    let Some(chosen) = call.profile_argument()?.filter(|_| !call.is_set("force")) else { return Ok(()) };
     if profiles.len() < 2 {
         return Ok(());
     }
-    let names = profiles.into_iter().collect::<Vec<_>>().join(", ");
+    let names = profiles.iter().cloned().collect::<Vec<_>>().join(", ");
+    let command = format!("ycred setup kubectl{}", call.arguments());
     Err(Error::usage(format!("the users run yc with different profiles ({names}), and --profile names one for all"))
         .hint(format!(
-            "set up one user at a time with --user NAME, or all with the account of {}: --force",
+            "to keep the account of each user: {command}; to give all of them that of {chosen}: {command} --profile {} --force",
             shell::word(&chosen)
         )))
 }
@@ -115,7 +131,7 @@ fn refuse_one_profile_for_several(files: &[Kubeconfig], selected: &[Selected], c
 /// Returns the users that the flags select; else the user of the current context.
 fn select(files: &[Kubeconfig], call: &SetupCall<'_>) -> Result<Vec<Selected>> {
     let find = |name: String, is_named| match kubeconfig::named(files, "users", &name) {
-        Some((file, _)) => Ok(Selected { name, file: file.to_owned(), is_named }),
+        Some((file, _)) => Ok(Selected { name, file: file.to_owned(), is_named, arguments: call.arguments() }),
         None => {
             let known: Vec<String> = kubeconfig::users(files).into_iter().map(|(name, _)| name).collect();
             Err(Error::usage(format!("no user {name} in the kubeconfig"))
@@ -212,7 +228,8 @@ fn plan(
         let stanza = render::flow(&stanza::stanza(None, false, command, &profile, false));
         return Err(refused(EditRefusal::Unsupported("a key occurs twice"), target, name, &stanza));
     }
-    let (origin, chosen, is_ours) = decide(user, entry, call, session).map_err(in_user)?;
+    let Decision { origin, chosen, is_ours, former_account } =
+        decide(user, entry, journal.find(&key_of(name, target)), call, session).map_err(in_user)?;
     let (is_interactive, profile) = (chosen.profile.source.needs_login, chosen.written());
     let former = entry.member("exec").map(|exec| stanza::without_deciding_variables(exec, session.environment));
     let value = stanza::stanza(former.as_ref(), is_ours, command, &profile, is_interactive);
@@ -229,6 +246,10 @@ fn plan(
         Some(_) => (format!("{label}: {origin} → ycred {}", chosen.description()), true),
         None => (format!("{label}: already set up with ycred {}", chosen.description()), false),
     };
+    let entry = planned.entry.map(|entry| match is_ours {
+        true => entry,
+        false => JournalEntry { account: former_account, ..entry },
+    });
     let change = ChangeReport {
         summary,
         before: if is_new { masked(text) } else { String::new() },
@@ -237,24 +258,58 @@ fn plan(
         profile: Some(chosen.argument),
         ..ChangeReport::new(CLIENT.name, &target.spelled, label)
     };
-    let put = planned.others.into_iter().chain(planned.entry).collect();
+    let put = planned.others.into_iter().chain(entry).collect();
     let plan = EditPlan { after: planned.text, put, remove: Vec::new() };
     Ok((plan, change))
 }
 
-/// Chooses the profile of a user. Returns what the user ran before, the profile, and whether it runs ycred already.
+/// Returns the place of a user's `exec` in the journal.
+fn key_of(user: &str, target: &TargetFile) -> JournalEntry {
+    let what = What::Value { format: Format::Yaml, path: path_of(user), before: None, ours: Vec::new(), containers: 0 };
+    JournalEntry::new(CLIENT.name, &target.real, format!("user {user}"), what)
+}
+
+/// Returns the profile that setup has given to a user before, if the user runs the same profile of yc again, for the same
+/// account: then yc has written its stanza anew.
+fn given_before(noted: &JournalEntry, yc_name: Option<&str>, account: Option<&String>) -> Option<String> {
+    let What::Value { format, before, ours, .. } = &noted.what else { return None };
+    let method_of = |stored: &Stored| stanza::method(&TreeNode::map([("exec", stored.node(*format)?)])).ok();
+    let Method::Yc { profile } = method_of(before.as_ref()?)? else { return None };
+    let Method::Ycred { profile: given } = method_of(ours.first()?)? else { return None };
+    given.filter(|_| profile.as_deref() == yc_name && noted.account.as_ref() == account)
+}
+
+/// What a user gets.
+struct Decision {
+    /// What the user ran before, for people.
+    origin: String,
+    chosen: Chosen,
+    /// The user runs ycred already.
+    is_ours: bool,
+    /// The digest of the account that yc's profile has.
+    former_account: Option<String>,
+}
+
+impl Decision {
+    fn new(origin: impl Into<String>, chosen: Chosen) -> Self {
+        Self { origin: origin.into(), chosen, is_ours: false, former_account: None }
+    }
+}
+
+/// Chooses the profile of a user. `noted` is what the journal has about it.
 fn decide(
     user: &Selected,
     entry: &TreeNode,
+    noted: Option<&JournalEntry>,
     call: &SetupCall<'_>,
     session: &Session<'_>,
-) -> Result<(String, Chosen, bool)> {
+) -> Result<Decision> {
     let is_forced = call.is_set("force");
     let has_exec = entry.member("exec").is_some_and(|exec| !exec.is_empty());
     if let Some(key) = stanza::static_credential(entry) {
         return Err(Error::profile(format!("has `{key}`, which kubectl uses instead of `exec`")).hint(format!(
             "remove it first: kubectl config unset {}",
-            shell::word(format!("users.{}.{key}", user.name.replace('.', "\\.")))
+            shell::word(format!("users.{}.{key}", user.name))
         )));
     }
     let by_flag = call.profile_argument()?;
@@ -265,20 +320,21 @@ fn decide(
     let method = match stanza::method(entry) {
         Ok(method) => method,
         // With `--profile` and `--force`, the person who runs setup has decided.
-        Err(_) if is_forced && by_flag.is_some() => return Ok(("yc".to_owned(), load(by_flag)?, false)),
+        Err(_) if is_forced && by_flag.is_some() => return Ok(Decision::new("yc", load(by_flag)?)),
         Err(error) => return Err(error),
     };
     match method {
         Method::Yc { profile } => {
-            let named = profile.as_deref().filter(|name| *name != "default");
             let origin = profile.as_ref().map_or_else(|| "yc".to_owned(), |profile| format!("yc profile {profile}"));
             let home = stanza::home(entry).map(PathBuf::from).or_else(|| session.places.home.clone());
-            let chosen = match (&by_flag, named) {
-                (Some(argument), _) => Chosen::load(argument.clone(), session)?,
-                (None, Some(name)) => profiles::for_yc(name, home.as_deref(), session)?,
-                (None, None) => Chosen::load(profiles::only(call, session)?, session)?,
+            let yc = YcProfile { name: profile.as_deref(), home: home.as_deref() };
+            let former_account = yc.account(session).map(|account| account.digest());
+            let given = noted.and_then(|noted| given_before(noted, yc.name, former_account.as_ref()));
+            let chosen = match by_flag {
+                Some(argument) => Chosen::load(argument, session)?,
+                None => same_account::for_user(&yc, given, &user.arguments, call, session)?,
             };
-            Ok((origin, chosen, false))
+            Ok(Decision { former_account, ..Decision::new(origin, chosen) })
         }
         Method::Ycred { profile } => {
             let origin =
@@ -296,19 +352,17 @@ fn decide(
             if !is_chosen && chosen.is_another_elsewhere() {
                 chosen.refuse_other()?;
             }
-            Ok((origin, chosen, true))
+            Ok(Decision { is_ours: true, ..Decision::new(origin, chosen) })
         }
         Method::Nothing if user.is_named || !has_exec && is_forced => {
-            Ok(("no credentials".to_owned(), load(by_flag)?, false))
+            Ok(Decision::new("no credentials", load(by_flag)?))
         }
-        Method::Nothing => Err(Error::usage("has no credentials").hint(format!(
-            "if it should use ycred: ycred setup kubectl --user {} --profile NAME",
-            shell::word(&user.name)
-        ))),
-        Method::Other(program) if user.is_named && is_forced => Ok((program, load(by_flag)?, false)),
+        Method::Nothing => Err(Error::usage("has no credentials")
+            .hint(format!("if it should use ycred: ycred setup kubectl {} --profile NAME", flag("user", &user.name)))),
+        Method::Other(program) if user.is_named && is_forced => Ok(Decision::new(program, load(by_flag)?)),
         Method::Other(program) => Err(Error::usage(format!("runs {program}, not yc")).hint(format!(
-            "if ycred should replace it: ycred setup kubectl --user {} --force --profile NAME",
-            shell::word(&user.name)
+            "if ycred should replace it: ycred setup kubectl {} --force --profile NAME",
+            flag("user", &user.name)
         ))),
         // `static_credential` has returned above.
         Method::Static(key) => Err(Error::profile(format!("has `{key}`"))),
@@ -420,8 +474,12 @@ fn uses(session: &Session<'_>) -> Vec<Use> {
 }
 
 fn uses_in(path: &Path, environment: &Environment) -> Vec<Use> {
-    let Some(text) = TargetFile::read(path).ok().and_then(|target| target.text) else { return Vec::new() };
-    let Ok(root) = Format::Yaml.parse(&text) else { return Vec::new() };
+    let text = TargetFile::read(path).ok().and_then(|target| target.text);
+    text.map(|text| uses_in_text(path, &text, environment)).unwrap_or_default()
+}
+
+fn uses_in_text(path: &Path, text: &str, environment: &Environment) -> Vec<Use> {
+    let Ok(root) = Format::Yaml.parse(text) else { return Vec::new() };
     let users = root.member("users").map(TreeNode::items).unwrap_or_default();
     let ours = |user: &TreeNode| {
         let (label, user) = (format!("user {}", user.member("name")?.as_scalar()?), user.member("user")?);
@@ -431,4 +489,17 @@ fn uses_in(path: &Path, environment: &Environment) -> Vec<Use> {
         Some(Use { file: path.to_owned(), label, profile, note })
     };
     users.iter().filter_map(ours).collect()
+}
+
+fn remaining(call: &SetupCall<'_>, session: &Session<'_>) -> Vec<(String, String)> {
+    let paths = call.path("kubeconfig", session).and_then(|path| kubeconfig::paths(path, session)).unwrap_or_default();
+    let users = paths
+        .iter()
+        .flat_map(|path| uses_in_text(path, &call.editor.text(path).unwrap_or_default(), session.environment));
+    let note = |place: Use| {
+        let note =
+            format!("{}: {}: still runs ycred, because setup did not write it", place.file.display(), place.label);
+        (place.label, note)
+    };
+    users.map(note).collect()
 }

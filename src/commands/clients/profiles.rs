@@ -11,7 +11,6 @@ use crate::base::shell;
 use crate::commands::clients::client::SetupCall;
 use crate::commands::clients::public;
 use crate::commands::clients::report::Report;
-use crate::commands::import::account;
 use crate::disk::places;
 use crate::profile::find::{self, FoundProfile};
 use crate::profile::{Profile, ProfileRef};
@@ -356,6 +355,18 @@ pub fn default_or_only(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Ch
     }
 }
 
+/// Returns the profile that serves a client that names none.
+pub fn usual(session: &Session<'_>) -> Option<Chosen> {
+    let name = match find::by_name(find::DEFAULT, session.places).ok()? {
+        Some(_) => find::DEFAULT.to_owned(),
+        None => match find::only(session.places) {
+            Ok(FoundProfile::Only { name, .. }) => name,
+            _ => return None,
+        },
+    };
+    Chosen::load(name, session).ok()
+}
+
 /// Returns the name of the only profile, which is also used if none is named and there is no default.
 ///
 /// # Errors
@@ -363,70 +374,45 @@ pub fn default_or_only(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Ch
 pub fn only(call: &SetupCall<'_>, session: &Session<'_>) -> Result<String> {
     match find::only(session.places)? {
         FoundProfile::Only { name, .. } => Ok(name),
-        FoundProfile::Several(names) => {
-            const SHOWN: usize = 4;
-            let command = |name: &String| match call.client.uses_default {
-                true => format!("ycred use {}", shell::word(name)),
-                false => {
-                    format!("ycred setup {}{} --profile {}", call.client.name, call.arguments(), shell::word(name))
-                }
-            };
-            let mut commands: Vec<String> = names.iter().take(SHOWN).map(command).collect();
-            if names.len() > SHOWN {
-                commands.push("another profile of `ycred list`".to_owned());
+        FoundProfile::Several(names) => Err(none_chosen(&names, &call.arguments(), call, session)),
+        FoundProfile::Default(_) | FoundProfile::Nothing => Err(Error::usage("no profile to use")
+            .hint(format!("create one first: {}", find::first_command(session.places)))),
+    }
+}
+
+/// Returns the error for several profiles: it names each with its account, and the hint has the command that chooses each of
+/// those that can be used. `arguments` select the places of the client.
+pub fn none_chosen(names: &[String], arguments: &str, call: &SetupCall<'_>, session: &Session<'_>) -> Error {
+    const SHOWN: usize = 4;
+    let command = |name: &str| match call.client.uses_default {
+        true => format!("ycred use {}", shell::word(name)),
+        false => format!("ycred setup {}{arguments} --profile {}", call.client.name, shell::word(name)),
+    };
+    let (mut commands, mut accounts, mut unusable) = (Vec::new(), Vec::new(), Vec::new());
+    for name in names {
+        match Chosen::load(name.clone(), session) {
+            Ok(chosen) => {
+                commands.push(command(name));
+                accounts.push(format!("{name} ({})", chosen.account));
             }
-            let commands = commands.join(", or ");
-            Err(Error::usage(format!("{} profiles, and setup does not choose one", names.len()))
-                .hint(format!("choose one: {commands}")))
-        }
-        FoundProfile::Default(_) | FoundProfile::Nothing => {
-            Err(Error::usage("no profile to use").hint("create one first: ycred init --key-file FILE"))
+            Err(_) => unusable.push(format!("{name} (cannot be used)")),
         }
     }
-}
-
-/// Returns the profile of ycred that replaces yc's profile `yc_name`. `yc_home` is the home directory that yc reads.
-///
-/// # Errors
-/// Usage (2): there is no such profile, or it belongs to another account.
-pub fn for_yc(yc_name: &str, yc_home: Option<&std::path::Path>, session: &Session<'_>) -> Result<Chosen> {
-    let decide = |name: &str| {
-        format!(
-            "choose the profile yourself: --profile NAME, or import yc's: ycred import {} --write",
-            shell::word(name)
-        )
-    };
-    let Some(name) = account::profile_name(yc_name).filter(|_| public::is_profile_name(yc_name)) else {
-        return Err(Error::usage("runs yc with a profile whose name no profile of ycred can have")
-            .hint("choose a profile with --profile NAME"));
-    };
-    if find::by_name(&name, session.places)?.is_none() {
-        return Err(Error::usage(format!(
-            "runs yc with its profile {yc_name}, but there is no profile {name} of ycred"
-        ))
-        .hint(decide(yc_name)));
+    accounts.extend(unusable);
+    if accounts.len() > SHOWN {
+        let more = accounts.len() - SHOWN;
+        accounts.truncate(SHOWN);
+        accounts.push(format!("{more} more"));
     }
-    let chosen = Chosen::load(name, session)?;
-    let of_yc = yc_home.and_then(|home| account::of_yc(home, yc_name, session));
-    match of_yc {
-        // Without yc's configuration, the name is all there is.
-        None => Ok(chosen),
-        Some(of_yc) if account::of_profile(&chosen.profile).as_ref() == Some(&of_yc) => Ok(chosen),
-        // The profile asks yc itself.
-        Some(_) if runs_yc(&chosen.profile, yc_name) => Ok(chosen),
-        Some(of_yc) => Err(Error::usage(format!(
-            "yc's profile {yc_name} is for {of_yc}, but ycred's profile {} is for {}",
-            chosen.argument, chosen.account
-        ))
-        .hint(format!("if the user should change to that account: --profile {}", shell::word(&chosen.argument)))),
+    if commands.len() > SHOWN {
+        commands.truncate(SHOWN);
+        commands.push("another profile of `ycred list`".to_owned());
     }
-}
-
-/// Returns true if a profile of source `command` runs yc with this profile of yc's.
-fn runs_yc(profile: &Profile, yc_name: &str) -> bool {
-    let command = profile.settings.list("command").unwrap_or_default();
-    let is_yc = command.first().is_some_and(|program| program.rsplit('/').next() == Some("yc"));
-    let names_profile = command.iter().any(|argument| *argument == format!("--profile={yc_name}"))
-        || command.windows(2).any(|pair| pair[0] == "--profile" && pair[1] == yc_name);
-    profile.source.name == "command" && is_yc && names_profile
+    let error =
+        Error::usage(format!("{} profiles, and setup does not choose one: {}", names.len(), accounts.join(", ")));
+    let commands = commands.join(", or ");
+    error.hint(match commands.is_empty() {
+        true => "see what is wrong with each of them: ycred list".to_owned(),
+        false => format!("choose one: {commands}"),
+    })
 }

@@ -78,6 +78,9 @@ pub fn unsetup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
         false => Report::default(),
     };
     report.add(undo_entries(&entries, |_| Some(call), session));
+    if !entries.is_empty() && !call.is_partial() {
+        name_remaining(&mut report, call, session);
+    }
     report.failures.extend(journal.damaged(Some(call.client.name)).cloned());
     name_left_links(&mut report);
     Ok(report)
@@ -99,8 +102,11 @@ pub fn unsetup_all(calls: &[SetupCall<'_>], session: &Session<'_>) -> Result<Rep
         let name = call.client.name;
         entries.iter().any(|entry| entry.client == name) || journal.damaged(Some(name)).next().is_some()
     };
-    for call in calls.iter().filter(|call| !has_entry(call)) {
-        report.add((call.client.undo_without_journal)(call, session).unwrap_or_else(Report::failed));
+    for call in calls {
+        match has_entry(&call) {
+            true => name_remaining(&mut report, call, session),
+            false => report.add((call.client.undo_without_journal)(call, session).unwrap_or_else(Report::failed)),
+        }
     }
     report.failures.extend(journal.damaged(None).cloned());
     name_left_links(&mut report);
@@ -128,7 +134,7 @@ fn undo_entries<'a, 'b: 'a>(
         }
     }
     let is_done = report.failures.is_empty();
-    for entry in links {
+    for (at, entry) in links.iter().enumerate() {
         // A file that could not be restored may still name the link. It may be one that cannot be parsed.
         let is_needed = call_of(entry).is_some_and(|call| {
             let may_name = |file: &&Path| call.editor.may_contain(file, helper_of(&entry.file));
@@ -137,8 +143,10 @@ fn undo_entries<'a, 'b: 'a>(
         if is_needed {
             continue;
         }
+        // The last client that is undone removes a shared link, and reports it.
+        let is_reported_later = links[at + 1..].iter().any(|later| later.file == entry.file);
         match call_of(entry).map_or_else(|| Err(unknown(entry)), |call| unlink(call, entry, is_done, session)) {
-            Ok(change) => report.changes.extend(change),
+            Ok(change) => report.changes.extend(change.filter(|_| !is_reported_later)),
             Err(error) => report.add(Report::failed(error)),
         }
     }
@@ -316,15 +324,25 @@ pub fn unlink_by_form(call: &SetupCall<'_>, link: &Path, session: &Session<'_>) 
     Ok(report)
 }
 
+/// Adds a line for each place that names ycred and that setup did not write. What the journal still has is named otherwise.
+fn name_remaining(report: &mut Report, call: &SetupCall<'_>, session: &Session<'_>) {
+    let Ok(journal) = call.editor.journal() else { return };
+    let is_noted = |label: &str| journal.of_client(call.client.name).any(|entry| entry.label == label);
+    let places = (call.client.remaining)(call, session).into_iter();
+    report.notes.extend(places.filter(|(label, _)| !is_noted(label)).map(|(_, note)| note));
+}
+
 /// Adds a line that names the links that were left.
 fn name_left_links(report: &mut Report) {
     report.left_links.sort();
     report.left_links.dedup();
-    let commands: Vec<String> = report.left_links.iter().map(|link| access::remove_command(link)).collect();
-    if !commands.is_empty() {
-        let commands = commands.join(" && ");
-        report
-            .notes
-            .push(format!("left, because other users of this machine may need them; to remove them: {commands}"));
+    let (links, commands): (Vec<String>, Vec<String>) =
+        report.left_links.iter().map(|link| (link.display().to_string(), access::remove_command(link))).unzip();
+    if !links.is_empty() {
+        report.notes.push(format!(
+            "{}: left, because other users of this machine may need them; to remove them: {}",
+            links.join(", "),
+            commands.join(" && ")
+        ));
     }
 }

@@ -145,30 +145,51 @@ pub fn link(call: &SetupCall<'_>, path: &Path, ycred: &Path) -> Result<ChangeRep
     Ok(report)
 }
 
-/// Creates a link, then writes the configuration that names it, so that the configuration never names a missing program.
-/// If the configuration cannot be written, a new link goes again.
+/// Creates links, then writes the configuration that names them, so that the configuration never names a missing program.
+/// If the configuration cannot be written, new links go again.
 ///
 /// # Errors
 /// As [`link`], and those of `write`.
+pub fn with_links<T>(
+    call: &SetupCall<'_>,
+    paths: &[PathBuf],
+    ycred: &Path,
+    write: impl FnOnce() -> Result<T>,
+) -> Result<(Vec<ChangeReport>, T)> {
+    let mut reports = Vec::new();
+    let created = || -> Result<T> {
+        for path in paths {
+            reports.push(link(call, path, ycred)?);
+        }
+        write()
+    };
+    match created() {
+        Ok(written) => Ok((reports, written)),
+        Err(error) => {
+            let is_new =
+                |path: &Path| reports.iter().any(|report| report.is_changed && Path::new(&report.file) == path);
+            if let Ok(journal) = call.editor.journal() {
+                for entry in journal.of_client(call.client.name).filter(|entry| is_new(&entry.file)) {
+                    // Best effort: a link that nothing names does no harm.
+                    let _ = call.editor.unlink(entry);
+                }
+            }
+            Err(error)
+        }
+    }
+}
+
+/// [`with_links`] for one link, or for none.
+///
+/// # Errors
+/// As [`with_links`].
 pub fn with_link<T>(
     call: &SetupCall<'_>,
     path: Option<&Path>,
     ycred: &Path,
     write: impl FnOnce() -> Result<T>,
 ) -> Result<(Option<ChangeReport>, T)> {
-    let report = path.map(|path| link(call, path, ycred)).transpose()?;
-    match write() {
-        Ok(written) => Ok((report, written)),
-        Err(error) => {
-            if report.is_some_and(|report| report.is_changed)
-                && let Ok(journal) = call.editor.journal()
-                && let Some(entry) =
-                    journal.of_client(call.client.name).find(|entry| Some(entry.file.as_path()) == path)
-            {
-                // Best effort: a link that nothing names does no harm.
-                let _ = call.editor.unlink(entry);
-            }
-            Err(error)
-        }
-    }
+    let paths: Vec<PathBuf> = path.map(Path::to_owned).into_iter().collect();
+    let (reports, written) = with_links(call, &paths, ycred, write)?;
+    Ok((reports.into_iter().next(), written))
 }

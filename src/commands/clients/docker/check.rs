@@ -10,7 +10,9 @@ use crate::base::hosts::Host;
 use crate::base::shell;
 use crate::commands::check::{Check, Examination, Finding};
 use crate::commands::clients::client::{Use, setup_command};
-use crate::commands::clients::docker::config::{self, HELPERS, PREFIX, default_path, is_ours};
+use crate::commands::clients::docker::config::{self, HELPERS, PREFIX, default_path, helpers, is_ours};
+use crate::commands::clients::docker::yc::{HELPER, YcRegistries};
+use crate::commands::clients::profiles;
 use crate::commands::clients::program;
 use crate::commands::clients::trial::{self, CLIENT_LIMIT, Trial, TrialResult};
 use crate::edit::splice::Format;
@@ -64,7 +66,11 @@ fn examine(examination: &Examination, session: &Session<'_>) -> Vec<Finding> {
                 )),
         );
     }
-    findings.extend(yc(&entries, session));
+    findings.extend(yc(&root, &entries, session));
+    if let Some(name) = config::other_spelling(&root) {
+        let what = format!("{}: {HELPERS} is written as {name}; setup cannot edit that", path.display());
+        findings.push(Finding::warn(what).part("config").fix(format!("rename {name} to {HELPERS} in that file")));
+    }
     findings.extend(passwords(&path, &root, &hosts, session));
     if !hosts.is_empty() && session.environment.get(AUTH_CONFIG).is_some() {
         let what = format!("{AUTH_CONFIG} is set, and newer versions of docker use it instead of helpers");
@@ -125,13 +131,6 @@ fn correction(path: &Path, text: &str, line: usize) -> String {
         (false, true) if body.len() == text.len() => fixes::change(path, r"/^[[:space:]]*\/\//d", line),
         _ => fixes::edit(path, line),
     }
-}
-
-/// Returns each registry with its helper. docker merges objects of the same name.
-fn helpers(root: &TreeNode) -> Vec<(String, String)> {
-    let objects = root.members().iter().filter(|(key, _)| key.as_text() == Some(HELPERS));
-    let entries = objects.flat_map(|(_, helpers)| helpers.members());
-    entries.filter_map(|(host, helper)| Some((host.as_text()?.to_owned(), helper.as_text()?.to_owned()))).collect()
 }
 
 /// What clients do without a helper. None of them says that it is missing.
@@ -254,13 +253,24 @@ fn credential(result: &TrialResult) -> Result<()> {
 }
 
 /// yc's helper without yc: docker-py and others stop with an error.
-fn yc(entries: &[(String, String)], session: &Session<'_>) -> Option<Finding> {
-    let hosts: Vec<&str> = entries.iter().filter(|(_, helper)| helper == "yc").map(|(host, _)| host.as_str()).collect();
+fn yc(root: &TreeNode, entries: &[(String, String)], session: &Session<'_>) -> Vec<Finding> {
+    let hosts: Vec<&str> =
+        entries.iter().filter(|(_, helper)| helper == HELPER).map(|(host, _)| host.as_str()).collect();
     if hosts.is_empty() || program::find("docker-credential-yc", session).is_some() {
-        return None;
+        return Vec::new();
     }
-    let what = format!("{}: the helper yc is configured, but docker-credential-yc is not in PATH", hosts.join(", "));
-    Some(Finding::warn(what).part("yc").fix(format!("{} setup docker", trial::ycred_command(session))))
+    // `setup docker` replaces it where a profile may serve the registry.
+    let left = profiles::usual(session).map(|usual| YcRegistries::of(root, &usual, &[], false, session).left);
+    let left = left.unwrap_or_default();
+    let finding = |hosts: &str, fix: String| {
+        let what = format!("{hosts}: the helper yc is configured, but docker-credential-yc is not in PATH");
+        Finding::warn(what).part("yc").fix(fix)
+    };
+    let is_left = |host: &&str| left.iter().any(|(left, _)| left == host);
+    let others: Vec<&str> = hosts.into_iter().filter(|host| !is_left(host)).collect();
+    let setup = format!("{} setup docker", trial::ycred_command(session));
+    let of_others = (!others.is_empty()).then(|| finding(&others.join(", "), setup));
+    of_others.into_iter().chain(left.iter().map(|(host, why)| finding(host, why.clone()).named(host))).collect()
 }
 
 /// Finds passwords for registries that ycred serves: dead weight in docker's file, and in front of ycred for podman.

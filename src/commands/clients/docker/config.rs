@@ -37,6 +37,21 @@ pub fn is_ours(helper: &str) -> bool {
     helper == "ycred" || helper.strip_prefix("ycred-").is_some_and(public::is_profile_name)
 }
 
+/// Returns each registry with its helper. docker merges objects of the same name, and reads names in any case.
+pub fn helpers(root: &TreeNode) -> Vec<(String, String)> {
+    let is_helpers = |key: &TreeNode| key.as_text().is_some_and(|key| key.eq_ignore_ascii_case(HELPERS));
+    let objects = root.members().iter().filter(|(key, _)| is_helpers(key));
+    let entries = objects.flat_map(|(_, helpers)| helpers.members());
+    entries.filter_map(|(host, helper)| Some((host.as_text()?.to_owned(), helper.as_text()?.to_owned()))).collect()
+}
+
+/// Returns the name of `credHelpers` if it is written otherwise. docker reads that too, but which of two objects would count
+/// depends on their order.
+pub fn other_spelling(root: &TreeNode) -> Option<&str> {
+    let mut names = root.members().iter().filter_map(|(key, _)| key.as_text());
+    names.find(|name| name.eq_ignore_ascii_case(HELPERS) && *name != HELPERS)
+}
+
 /// docker itself uses no lock, but tools that change its file do.
 pub fn locks(session: &Session<'_>) -> Vec<PathBuf> {
     default_path(session).map(|path| path.with_extension("json.lock")).into_iter().collect()
@@ -63,17 +78,7 @@ pub fn selection(place: &Use, session: &Session<'_>) -> Vec<String> {
 pub fn uses_in(path: &Path) -> Vec<Use> {
     let text = TargetFile::read(path).ok().and_then(|target| target.text).unwrap_or_default();
     let root = Format::Json.parse(&text).unwrap_or_else(|_| TreeNode::null());
-    let objects = root.members().iter().filter(|(key, _)| key.as_text() == Some(HELPERS));
-    let entries = objects.flat_map(|(_, helpers)| helpers.members());
-    entries
-        .filter_map(|(host, helper)| {
-            let helper = helper.as_text().filter(|helper| is_ours(helper))?;
-            Some(Use {
-                file: path.to_owned(),
-                label: host.as_text()?.to_owned(),
-                profile: profile_in(helper),
-                note: None,
-            })
-        })
+    let ours = helpers(&root).into_iter().filter(|(_, helper)| is_ours(helper));
+    ours.map(|(host, helper)| Use { file: path.to_owned(), label: host, profile: profile_in(&helper), note: None })
         .collect()
 }
