@@ -433,6 +433,15 @@ impl Profile {
         }
     }
 
+    /// Returns the hint about a host that gets no token: it may be misspelt, else the profile can list it.
+    pub fn hint_for_host(&self, host: &str) -> String {
+        let edit = self.settings.edit_for_host(host);
+        match self.hosts.near(host) {
+            Some(near) => format!("did you mean {near}? If not, {edit}"),
+            None => edit,
+        }
+    }
+
     /// Returns the URLs of the servers that a fetch asks through a proxy or over TLS.
     pub fn asked_urls(&self) -> Vec<String> {
         let [iam, auth] = self.installation.known_urls();
@@ -533,14 +542,15 @@ fn source_of(settings: &Settings) -> Result<&'static Source> {
 /// The end of a hint to correct a key, where the profile's file is not known.
 const IN_PROFILE: &str = "` in the profile";
 
-/// The end of a hint about something else than the cloud that has answered.
-const CHECK_URL: &str = "check the URL";
+/// The part of a hint about something else than the cloud that has answered.
+const CHECK_URL: &str = "; otherwise check the URL";
 
 /// Names in a hint where the URL of a failed request is set.
 fn hint_with_place(hint: &str, place: &str, is_name_unknown: bool) -> String {
     let name = place.strip_prefix("in ").unwrap_or(place);
     match hint.split_once(CHECK_URL) {
-        Some((start, end)) => format!("{start}check {name}{end}"),
+        // The profile is at fault more often than the network.
+        Some((portal, end)) => format!("check {name}{end}; or {portal}"),
         None if is_name_unknown => format!("{hint}; if the name is wrong, correct {name}"),
         None => format!("{hint}; the URL is {place}"),
     }

@@ -6,6 +6,8 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::base::suggest::nearest;
+
 /// A host that a client asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
@@ -242,6 +244,12 @@ impl Allowed {
             return Some(HostReason::Installation);
         }
         self.profile_hosts.iter().any(|pattern| pattern.covers(asked)).then_some(HostReason::Listed)
+    }
+
+    /// Returns the listed host that is spelled almost like this one.
+    pub fn near(&self, host: &str) -> Option<String> {
+        let listed: Vec<String> = self.singles().collect();
+        nearest(host, listed.iter().map(String::as_str)).map(str::to_owned)
     }
 
     /// Returns the hosts that are not wildcards, for docker's `list` and go's first request.

@@ -168,7 +168,7 @@ fn carry_out(hook_call: &HookCall, exchange: &dyn Exchange, session: &Session<'_
             let profile = loaded?;
             if !profile.hosts.covers_for(scope, host) {
                 return Err(Error::usage(format!("{profile}: the token may not be sent to {host}"))
-                    .hint(profile.settings.edit_for_host(&host.to_string())));
+                    .hint(profile.hint_for_host(&host.to_string())));
             }
             profile
         }
@@ -180,7 +180,7 @@ fn carry_out(hook_call: &HookCall, exchange: &dyn Exchange, session: &Session<'_
             (_, loaded) => {
                 let mut reply = exchange.decline(Refusal::HostNotAllowed);
                 // A hook does not know the profile. Most of them say nothing.
-                let edit = loaded.ok().map(|profile| profile.settings.edit_for_host(&host.to_string()));
+                let edit = loaded.ok().map(|profile| profile.hint_for_host(&host.to_string()));
                 reply.reason = reply.reason.map(|reason| edit.into_iter().fold(reason, Error::hint));
                 return Ok(reply);
             }

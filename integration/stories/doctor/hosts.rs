@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use crate::expect::fails_with_hint;
 use crate::stories::doctor::{doctor, healthy};
 use crate::world::World;
 
@@ -33,4 +34,19 @@ fn a_host_that_the_profile_does_not_list_is_marked_among_the_clients() {
     world.sandbox.file("home/.docker/config.json", format!("{{\"credHelpers\": {{{entries}}}}}"));
     let run = world.ycred(&["status"]).run().exits(0);
     run.stdout_has("docker: cr.yandex, localhost:5000, locahost:5000 (gets no token: not in `hosts`)\n");
+}
+
+#[test]
+fn a_misspelt_host_on_the_command_line_gets_the_listed_one() {
+    let machine = healthy();
+    machine.world.profile("prod", "hosts = [\"localhost:5000\"]");
+    let hint = "did you mean localhost:5000? If not, in ";
+    fails_with_hint(machine.setup(&["docker", "--host", "locahost:5000"]).run(), 2, &["locahost:5000"], hint);
+    fails_with_hint(machine.world.ycred(&["token", "--host", "localhots:5000"]).run(), 2, &["localhots:5000"], hint);
+    let near = "did you mean cr.yandex? If not, in ";
+    fails_with_hint(machine.world.ycred(&["token", "--host", "cr.yandx"]).run(), 2, &["cr.yandx"], near);
+    let run = machine.world.ycred(&["explain", "--host", "locahost:5000"]).run().exits(1);
+    run.stdout_has("no: not in `hosts`, which has localhost:5000. If you trust");
+    let run = machine.world.ycred(&["token", "--host", "other.example"]).run().exits(2);
+    assert!(!run.stderr.contains("did you mean"), "{run}");
 }

@@ -186,11 +186,11 @@ fn an_entry_that_the_journal_does_not_know_can_be_removed_by_its_host() {
     )
     .stdout_has("; how to fix it: ycred doctor docker\n");
     let run = machine.world.ycred(&["doctor", "docker"]).run().exits(1);
-    let command = run.stdout.split("fix: ").nth(1).and_then(|rest| rest.split(" && ").next()).unwrap_or_default();
-    let words: Vec<&str> = command.split(' ').skip(1).collect();
-    assert_eq!(words, ["unsetup", "docker", "--host", "cr.yandx"], "{run}");
-    let run = machine.world.ycred(&words).run().succeeds();
-    run.stdout_has("cr.yandx: removed ycred");
+    // The fix also sets up the registry that is meant, which is done already.
+    let fix = run.stdout.lines().find_map(|line| line.trim().strip_prefix("fix: ")).unwrap_or_default();
+    assert!(fix.starts_with("ycred unsetup docker --host cr.yandx && "), "{run}");
+    let run = machine.world.sandbox.call("sh", ["-c", fix]).run().succeeds();
+    run.stdout_has("cr.yandx: removed ycred").stdout_has("cr.yandex: already set up\n");
     assert_eq!(machine.read(CONFIG), set_up);
     // The others are in the journal, and the link serves them.
     machine.world.ycred(&["doctor", "docker"]).run().exits(0);

@@ -113,7 +113,7 @@ impl Chosen {
             return Ok(());
         }
         Err(Error::usage(format!("--host: {host} may not get a token of profile {}", self.name()))
-            .hint(self.profile.settings.edit_for_host(host)))
+            .hint(self.profile.hint_for_host(host)))
     }
 
     /// Loads a profile.

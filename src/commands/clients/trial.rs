@@ -15,7 +15,6 @@ use crate::base::environment::PATH;
 use crate::base::error::{Error, Result, describe};
 use crate::base::secret::Secret;
 use crate::base::shell;
-use crate::base::suggest::nearest;
 use crate::commands::check::{Examination, Finding, profile_files};
 use crate::commands::clients::client::setup_command;
 use crate::commands::clients::program;
@@ -218,7 +217,7 @@ pub fn foreign_host(
 ) -> String {
     let ycred = ycred_command(session);
     let word = shell::word(host);
-    match near_listed(host, profile) {
+    match profile.hosts.near(host) {
         Some(near) => {
             let selection = vec!["--host".to_owned(), near];
             let setup = setup_command(client, selection, profile_argument).replacen("ycred", &ycred, 1);
@@ -234,16 +233,13 @@ pub fn foreign_host(
     }
 }
 
-/// Returns the host that a profile lists and that is spelled almost like this one.
-pub fn near_listed(host: &str, profile: &Profile) -> Option<String> {
-    let listed: Vec<String> = profile.hosts.singles().collect();
-    nearest(host, listed.iter().map(String::as_str)).map(str::to_owned)
-}
-
 /// Says which host of the profile is probably meant, after what is wrong with this one.
 pub fn meant(host: &str, profile: &Profile) -> String {
-    let near = near_listed(host, profile);
-    near.map(|near| format!("; it lists {near} (if both are right, add this one to `hosts`)")).unwrap_or_default()
+    profile
+        .hosts
+        .near(host)
+        .map(|near| format!("; it lists {near} (if both are right, add this one to `hosts`)"))
+        .unwrap_or_default()
 }
 
 /// After this time, a check makes no more calls, so that its findings are reported within [`CLIENT_LIMIT`].

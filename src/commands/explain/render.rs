@@ -158,7 +158,9 @@ fn why(verdict: &HostVerdict, explanation: &Explanation) -> String {
             }
             Some(_) => {
                 let edit = profile.map(|profile| profile.settings.edit_for_host(&host)).unwrap_or_default();
-                format!("no: not in `hosts`. If you trust this host with your IAM token: {edit}")
+                let near = profile.and_then(|profile| profile.hosts.near(&host));
+                let near = near.map(|near| format!(", which has {near}")).unwrap_or_default();
+                format!("no: not in `hosts`{near}. If you trust this host with your IAM token: {edit}")
             }
             None => "no: without a profile, only the cloud's own hosts get a token".into(),
         },

@@ -76,7 +76,10 @@ impl PastedCommand {
             && !profile.hosts.covers_for(*scope, host)
         {
             let bare = Host { scheme: None, ..host.clone() }.to_string();
-            let what = format!("{profile} does not list {bare}, so ycred does not answer for it");
+            let what = format!(
+                "{profile} does not list {bare}, so ycred does not answer for it{}",
+                trial::meant(&bare, &profile)
+            );
             let edit = profile.settings.edit_for_host(&bare);
             let fix = format!(
                 "if the entry is wrong or misspelt, correct or remove it; if it is right and you trust the host with your IAM \
