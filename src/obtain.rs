@@ -71,6 +71,15 @@ pub trait Grant {
     /// Refused (1), Profile (3), Unavailable (4): see [`crate::base::error::Kind`].
     fn fetch(&self, cx: &Context<'_>) -> Result<Credential>;
 
+    /// Returns a valid token that the source keeps itself, for a call that could fetch none because of `error`. It is not in the
+    /// cache if only failures were stored there since the source has got it. Makes no request.
+    ///
+    /// # Errors
+    /// `error`, if the source keeps none.
+    fn kept_token(&self, error: Error, _: &Context<'_>) -> Result<Credential> {
+        Err(error)
+    }
+
     /// Returns the grant that supplies the token to exchange, if this grant exchanges one.
     fn inner(&self) -> Option<&dyn Grant> {
         None
@@ -134,11 +143,18 @@ pub fn obtain(grant: &dyn Grant, cx: &Context<'_>) -> Result<ObtainedToken> {
     };
     let run = Run::new(grant, cx, rules);
     let record = run.entry.load()?;
-    match run.decide(record.as_ref()) {
-        Decision::Serve(token) => Ok(run.serve(token)),
+    let result = match run.decide(record.as_ref()) {
+        Decision::Serve(token) => return Ok(run.serve(token)),
         Decision::Refuse(error) => Err(error),
-        Decision::Renew(credential) => check_profile_directories(cx).map(|()| run.renew(credential)),
+        Decision::Renew(credential) => return check_profile_directories(cx).map(|()| run.renew(credential)),
         Decision::Fetch => check_profile_directories(cx).and_then(|()| run.lead_or_wait(record)),
+    };
+    match result {
+        Err(error) if cx.requirements.force_since.is_none() => {
+            let credential = grant.kept_token(error, cx)?;
+            Ok(ObtainedToken { credential, skew_age: SkewAge::Earlier })
+        }
+        result => result,
     }
 }
 
@@ -389,8 +405,7 @@ impl<'a> Run<'a> {
 
     /// Returns how long this process may wait for its turn to store something. Does not exceed its time limit by much.
     fn turn_patience(&self) -> TurnPatience {
-        let with_one = self.cx.deadline.limit.mul_f64(TURN_SHARE).clamp(TURN_MIN, TURN_MAX);
-        TurnPatience { in_all: self.cx.deadline.left(self.cx.clock).clamp(with_one * 4, TURNS_MAX), with_one }
+        turn_patience(self.cx.deadline.limit, self.cx.deadline.left(self.cx.clock))
     }
 
     /// Writes this process into the file of a lock that it has just taken, and that it will release within `time_limit`.
@@ -533,6 +548,12 @@ impl<'a> Run<'a> {
     }
 }
 
+/// Returns how long a process with this time limit, of which so much is left, may wait for its turn.
+fn turn_patience(limit: Duration, left: Duration) -> TurnPatience {
+    let with_one = limit.mul_f64(TURN_SHARE).clamp(TURN_MIN, TURN_MAX);
+    TurnPatience { in_all: left.clamp(with_one * 2, TURNS_MAX), with_one }
+}
+
 /// Why this process is the one that fetches.
 enum LeaderRole {
     /// It holds the lock.
@@ -541,4 +562,21 @@ enum LeaderRole {
     Relief(LockGuard),
     /// Locking does not work.
     NoLock(io::Error),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_whose_time_is_over_waits_for_its_turn_for_less_than_half_a_second() {
+        let patience = |limit, left| {
+            let patience = turn_patience(Duration::from_secs(limit), Duration::from_millis(left));
+            (patience.with_one.as_millis(), patience.in_all.as_millis())
+        };
+        assert_eq!(patience(1, 0), (20, 40));
+        assert_eq!(patience(20, 0), (200, 400));
+        assert_eq!(patience(600, 0), (200, 400));
+        assert_eq!((patience(20, 900), patience(20, 15_000)), ((200, 900), (200, 1500)));
+    }
 }

@@ -129,16 +129,17 @@ pub struct ReservedSpace {
     path: PathBuf,
 }
 
-/// Reserves space for a file of `size` bytes.
+/// Reserves space for a file of `size` bytes. The name of the temporary file begins with `owner`, for
+/// [`remove_temporary_files_of`].
 ///
 /// # Errors
 /// A file of this size cannot be written.
-pub fn reserve(path: &Path, size: usize) -> io::Result<ReservedSpace> {
+pub fn reserve(path: &Path, owner: &str, size: usize) -> io::Result<ReservedSpace> {
     system::signals::ignore_file_size_signal();
     let directory = path.parent().ok_or(ErrorKind::InvalidInput)?;
-    let reserved =
-        ReservedSpace { temporary: directory.join(format!("{TEMPORARY}{}", random::id())), path: path.to_owned() };
-    write_new(&reserved.temporary, &vec![b' '; size], true)?;
+    let temporary = directory.join(format!("{TEMPORARY}{owner}{}", random::id()));
+    let reserved = ReservedSpace { temporary, path: path.to_owned() };
+    write_new(&reserved.temporary, &vec![b' '; size], size > 0)?;
     Ok(reserved)
 }
 
@@ -148,16 +149,41 @@ impl ReservedSpace {
     /// # Errors
     /// The file cannot be written. The old content is then still there.
     pub fn fill(self, content: &[u8]) -> io::Result<()> {
-        let opened = system::files::open_own_for_writing(&self.temporary);
-        let mut file = match opened {
+        match self.write(content) {
             // Another process has removed it in the meantime.
-            Err(error) if error.kind() == ErrorKind::NotFound => return replace(&self.path, content, true),
-            opened => opened?,
-        };
+            Err(error) if error.kind() == ErrorKind::NotFound => replace(&self.path, content, true),
+            written => written.and_then(|()| self.put_in_place()),
+        }
+    }
+
+    /// Writes `content` durably into the reserved space, which does not have its name yet.
+    ///
+    /// # Errors
+    /// It cannot be written. `NotFound` if another process has removed it.
+    pub fn write(&self, content: &[u8]) -> io::Result<()> {
+        let mut file = system::files::open_own_for_writing(&self.temporary)?;
         file.write_all(content)?;
         file.set_len(content.len() as u64)?;
-        file.sync_all()?;
+        file.sync_all()
+    }
+
+    /// Replaces the file by what was written.
+    ///
+    /// # Errors
+    /// It cannot be renamed. `NotFound` if another process has removed it.
+    pub fn put_in_place(self) -> io::Result<()> {
         put_in_place(&self.temporary, &self.path, true)
+    }
+}
+
+/// Removes the space that was reserved for `owner`, except that for `kept`. A process that has reserved it cannot replace
+/// the file any more. Best effort.
+pub fn remove_temporary_files_of(directory: &Path, owner: &str, kept: Option<&str>) {
+    for name in names(directory).unwrap_or_default() {
+        let is_of = |owner: &str| name.strip_prefix(TEMPORARY).is_some_and(|rest| rest.starts_with(owner));
+        if is_of(owner) && !kept.is_some_and(is_of) {
+            let _ = fs::remove_file(directory.join(name));
+        }
     }
 }
 
@@ -609,11 +635,11 @@ mod tests {
     fn reserved_space_is_used_or_released() {
         let dir = directory();
         let path = dir.path().join("x.json");
-        drop(reserve(&path, 1000).expect("space"));
+        drop(reserve(&path, "", 1000).expect("space"));
         assert_eq!(fs::read_dir(dir.path()).expect("readable").count(), 0, "released");
-        reserve(&path, 1000).expect("space").fill(b"short").expect("filled");
+        reserve(&path, "", 1000).expect("space").fill(b"short").expect("filled");
         assert_eq!(content(read(&path)).as_deref(), Some(&b"short"[..]), "nothing is left of the reserved content");
-        reserve(&path, 10).expect("space").fill(b"longer than was thought").expect("filled");
+        reserve(&path, "", 10).expect("space").fill(b"longer than was thought").expect("filled");
         assert_eq!(content(read(&path)).as_deref(), Some(&b"longer than was thought"[..]));
         assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(dir.path()).expect("readable").count(), 1, "no leftovers");

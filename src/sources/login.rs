@@ -14,6 +14,7 @@ use crate::base::clock::{Deadline, Timestamp, human, millis};
 use crate::base::diagnostics::Warning;
 use crate::base::error::{Error, Kind, Result, describe};
 use crate::base::identity::Identity;
+use crate::base::random;
 use crate::base::token::Credential;
 use crate::cache::failure::Surroundings;
 use crate::cache::freshness::RenewalRules;
@@ -80,16 +81,21 @@ impl Grant for LoginGrant {
         };
         let mut history = History::new(arrived.as_ref());
         let outcome = store::poll(&deadline, cx.clock, || self.look(&mut history, cx).transpose());
-        let outcome = outcome.unwrap_or_else(|| {
+        outcome.unwrap_or_else(|| {
             let state = self.login.store.load()?;
             let outcome = self.outcome(&state, &history, cx).or_else(|| self.good_enough(&state, cx).map(Ok));
             outcome.unwrap_or_else(|| self.fall_back(&state, self.not_finished(cx), cx))
-        });
-        // The failure of a renewal that this process has started is its own.
-        outcome.map_err(|mut error| {
-            error.is_unshared &= history.started.is_none();
-            error
         })
+    }
+
+    fn kept_token(&self, error: Error, cx: &Context<'_>) -> Result<Credential> {
+        match self.login.store.load() {
+            Ok(state) => match self.usable_token(&state, None, cx) {
+                Some(credential) => Ok(credential),
+                None => self.fall_back(&state, error, cx),
+            },
+            Err(_) => Err(error),
+        }
     }
 
     fn account(&self) -> Result<String> {
@@ -113,6 +119,8 @@ struct History {
 struct StartedRenewal {
     /// The version of the state to renew.
     version: String,
+    /// The random ID of the renewal.
+    attempt: String,
     /// The last renewal before that, by its random ID.
     renewal_before: Option<String>,
     /// When, by the steady clock.
@@ -140,6 +148,11 @@ impl History {
             }
             None => is_later_than(&self.renewal_before) || (began..=now).contains(&renewal.ended),
         }
+    }
+
+    /// Returns true if the call has started this renewal.
+    fn is_own(&self, renewal: &Renewal) -> bool {
+        self.started.as_ref().is_some_and(|started| started.attempt == renewal.attempt)
     }
 
     /// Returns true if the refresh token was sent at `sent_at` since the call began.
@@ -202,7 +215,7 @@ impl LoginGrant {
             guard.write_holder(now, now.plus(ANSWER_LIMIT));
         }
         // Reports in this process, where a message can be seen, that nothing can be saved.
-        if let Err(error) = self.login.reserve() {
+        if let Err(error) = self.login.reserve(&state) {
             let required = cx.requirements.force_since.map_or(millis(cx.requirements.min_ttl), |_| i64::MAX);
             let credential = state.reliable(cx.clock.now());
             let Some(credential) = credential.filter(|credential| credential.remaining(cx.clock.now()).max >= required)
@@ -212,16 +225,23 @@ impl LoginGrant {
             cx.diagnostics.debug(|| format!("{}: {}", self.name, error.reason()));
             return Ok(Some(credential));
         }
-        let is_started = guard.is_some() && !process::is_first() && self.start_renewal(&version, cx);
+        // Started again, it is the same one.
+        let attempt = match history.started.take() {
+            Some(started) if started.version == version => started.attempt,
+            Some(_) | None => random::id(),
+        };
+        let is_started = guard.is_some() && !process::is_first() && self.start_renewal(&version, &attempt, cx);
         let renewal_before = state.last_renewal().map(str::to_owned);
-        history.started = Some(StartedRenewal { version, renewal_before, at: cx.clock.elapsed() });
-        if is_started { Ok(None) } else { self.renew_here(&state, guard.is_some(), history, cx) }
+        let started = StartedRenewal { version, attempt, renewal_before, at: cx.clock.elapsed() };
+        let started = history.started.insert(started).attempt.clone();
+        if is_started { Ok(None) } else { self.renew_here(&state, guard.is_some(), &started, history, cx) }
     }
 
     /// Starts a renewal process. Returns false if that is impossible.
-    fn start_renewal(&self, version: &str, cx: &Context<'_>) -> bool {
+    fn start_renewal(&self, version: &str, attempt: &str, cx: &Context<'_>) -> bool {
         let Some(profile) = self.login.profile.clone() else { return false };
-        let call = RenewalCall { profile, version: version.to_owned(), min_ttl: cx.requirements.min_ttl };
+        let (version, attempt) = (version.to_owned(), attempt.to_owned());
+        let call = RenewalCall { profile, version, min_ttl: cx.requirements.min_ttl, attempt };
         let result = call.start(cx.http);
         cx.diagnostics.debug(|| match &result {
             Ok(()) => format!("{}: started a process that renews the login", self.name),
@@ -236,13 +256,14 @@ impl LoginGrant {
         &self,
         state: &LoginState,
         is_locked: bool,
+        attempt: &str,
         history: &History,
         cx: &Context<'_>,
     ) -> Result<Option<Credential>> {
         let _blocked = EndingSignalsBlocked::start();
         let cx =
             &Context { deadline: Deadline::after(cx.clock, ANSWER_LIMIT), attempt_time: Some(CALLER_ATTEMPT), ..*cx };
-        match (LoginRenewal { login: &self.login, rules: self.rules, is_locked, cx }).renew(state) {
+        match (LoginRenewal { login: &self.login, rules: self.rules, is_locked, attempt, cx }).renew(state) {
             Renewed::ByOther => Ok(None),
             Renewed::Done { result, unsaved } => {
                 if let Some(error) = unsaved {
@@ -286,7 +307,7 @@ impl LoginGrant {
             // The renewed token does not meet the requirements, and another renewal would return no better one.
             Some(Renewal { failure: None, .. }) if reliable.is_some() => return reliable.map(Ok),
             Some(renewal) => {
-                if let Some(error) = self.shared_failure(renewal, state, cx) {
+                if let Some(error) = self.failure_of(renewal, state, history, cx) {
                     return Some(self.fall_back(state, error, cx));
                 }
             }
@@ -296,19 +317,22 @@ impl LoginGrant {
         reliable.filter(|_| is_backing_off).map(Ok)
     }
 
-    /// Returns the error of a renewal that this call has waited for, if another attempt would fail in the same way.
-    fn shared_failure(&self, renewal: &Renewal, state: &LoginState, cx: &Context<'_>) -> Option<Error> {
+    /// Returns the error of a renewal that this call has started, or has waited for if another attempt would fail in the same
+    /// way.
+    fn failure_of(&self, renewal: &Renewal, state: &LoginState, history: &History, cx: &Context<'_>) -> Option<Error> {
         let failure = renewal.failure.as_ref()?;
+        let is_own = history.is_own(renewal);
         // If this renewal's own request got no answer, that is so for everybody.
         let is_in_doubt = state.sent_at == Some(renewal.began);
-        if !is_in_doubt && !failure.counts_for(&cx.http.sharing_group(), &Surroundings::of_this_process(None)) {
+        let counts = || failure.counts_for(&cx.http.sharing_group(), &Surroundings::of_this_process(None));
+        if !is_own && !is_in_doubt && !counts() {
             return None;
         }
         match state.sent_at {
             // The next renewal has begun.
             Some(sent_at) if sent_at > renewal.began => None,
             Some(sent_at) => Some(self.in_doubt(state, sent_at, cx)),
-            None => Some(failure.error()),
+            None => Some(if is_own { failure.own_error() } else { failure.error() }),
         }
     }
 
@@ -466,10 +490,15 @@ mod tests {
         assert_eq!(recent(&history, "new", None), [true; 5]);
         // A renewal with a new ID may have begun before the refresh was forced.
         assert_eq!(recent(&history, "new", Some(began)), in_time);
-        history.started =
-            Some(StartedRenewal { version: "1".into(), renewal_before: Some("new".into()), at: Duration::ZERO });
+        history.started = Some(StartedRenewal {
+            version: "1".into(),
+            attempt: "own".into(),
+            renewal_before: Some("new".into()),
+            at: Duration::ZERO,
+        });
         assert_eq!(recent(&history, "new", Some(began)), in_time);
         assert_eq!(recent(&history, "own", Some(began)), [true; 5]);
+        assert!(history.is_own(&renewal("own", 0)) && !history.is_own(&renewal("new", 0)));
         let sent = times.map(|at| history.is_sent_since(NOW.shifted(at), began, NOW));
         assert_eq!(sent, [true, true, true, true, false], "the last one was sent before");
     }

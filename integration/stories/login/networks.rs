@@ -7,7 +7,9 @@ use std::time::Duration;
 use crate::emulator::auth::TOKEN;
 use crate::emulator::faults::{Endpoint, Fault};
 use crate::expect::{fails_with, prints_token};
-use crate::harness::waiting::{HOUR, WAIT_LIMIT, wait_until};
+use crate::harness::machine::require_tracer;
+use crate::harness::strace::traced;
+use crate::harness::waiting::{HOUR, WAIT_LIMIT, is_free, wait_until};
 use crate::harness::{Call, require_client, run_all, skip};
 use crate::sources::person::Person;
 
@@ -73,4 +75,29 @@ fn the_auth_hosts_answer_counts_in_each_network() {
         assert!(run.stderr.contains("no, says the test"), "{run}");
     }
     assert_eq!(person.tokens(), 2);
+}
+
+#[test]
+fn a_sandbox_of_the_process_that_renews_a_login_does_not_reach_the_callers_that_wait_for_it() {
+    if !require_tracer() {
+        return;
+    }
+    let person = Person::new();
+    person.log_in();
+    person.age(13 * HOUR);
+    // The renewal process pauses when it first syncs a file, so the other callers wait for it. It can create no socket.
+    let strace = ["-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync,socket"].map(str::to_owned).into_iter();
+    let faults = ["inject=fsync:delay_enter=3000000:when=1", "inject=socket:error=EAFNOSUPPORT"];
+    let strace: Vec<String> =
+        strace.chain(faults.iter().flat_map(|fault| ["-e".to_owned(), (*fault).to_owned()])).collect();
+    let first = traced(&person.world.sandbox, &strace, &["token", "--timeout", "60s"]).start();
+    let lock = person.file(".lock");
+    wait_until("the login is being renewed", || !is_free(&lock));
+    let others: Vec<_> = (0..3).map(|_| person.token(&["--timeout", "60s"]).start()).collect();
+    let tokens: Vec<String> = others.into_iter().map(|call| prints_token(call.finish())).collect();
+    assert!(tokens.iter().all(|token| *token == tokens[0]), "{tokens:?}");
+    // It fails, or finds their token.
+    let first = first.finish();
+    assert!(first.status.success() || first.stderr.contains("Address family not supported"), "{first}");
+    assert_eq!(person.tokens(), 2, "the login, and one renewal");
 }

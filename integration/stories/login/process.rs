@@ -62,7 +62,7 @@ fn a_renewal_process_is_detached_and_its_arguments_have_no_secret() {
     let arguments: Vec<&str> = arguments.trim_end_matches('\0').split('\0').collect();
     let profile = person.world.sandbox.path("config/default.toml").display().to_string();
     assert_eq!(arguments[..3], ["ycred", "renew-login", &profile]);
-    assert_eq!(arguments.len(), 5, "{arguments:?}");
+    assert_eq!(arguments.len(), 6, "{arguments:?}");
     for secret in [&refresh, &state["session"], &state["key"], &state["access"]["token"]] {
         let secret = secret.as_str().expect("a string");
         assert!(

@@ -1,11 +1,13 @@
 //! Token renewal after a login, without the user.
 
 use std::fs;
+use std::time::Duration;
 
 use crate::emulator::Config;
+use crate::emulator::auth::TOKEN;
 use crate::emulator::faults::{Endpoint, Fault};
-use crate::expect::{fails_with, fails_with_hint, prints_token, prints_token_with_warning};
-use crate::harness::waiting::{HOUR, MINUTE};
+use crate::expect::{fails_with, fails_with_hint, prints_token, prints_token_with_warning, token_on_stdout};
+use crate::harness::waiting::{HOUR, MINUTE, WAIT_LIMIT, wait_until};
 use crate::sources::person::Person;
 use crate::world::shift;
 
@@ -302,4 +304,36 @@ fn a_revoked_login_token_behind_impersonation_is_renewed_once() {
     let token = person.get();
     assert_eq!(person.world.emulator.subject_of(&token), Some(second));
     assert_eq!(person.tokens(), 2, "the login was renewed once");
+}
+
+#[test]
+fn a_forced_refresh_that_fails_keeps_no_call_from_the_token_of_the_login() {
+    // Fresh, and due for renewal.
+    for (age, is_due) in [(Duration::ZERO, false), (11 * HOUR + 50 * MINUTE, true)] {
+        let person = Person::new();
+        person.log_in();
+        person.age(age);
+        let token = person.state()["access"]["token"].as_str().expect("a token").to_owned();
+        let emulator = &person.world.emulator;
+        emulator.fault(Fault { hold: true, ..Fault::refuse(429).retry_after(30) }.on(Endpoint::OauthToken));
+        let forced = person.token(&["--force-refresh", "--timeout", "60s"]).start();
+        assert!(emulator.wait_for_requests(TOKEN, 2, WAIT_LIMIT));
+        // It waits for the forced one, whose failure is not its own.
+        let waiting = person.token(&["-v"]).start();
+        wait_until("it has begun", || waiting.stderr().contains("no suitable cached token"));
+        emulator.clear_faults();
+        emulator.fault(Fault::refuse(429).retry_after(30).on(Endpoint::OauthToken));
+        forced.finish().exits(4).stdout_is("");
+        assert_eq!(token_on_stdout(&waiting.finish().exits(0)), token);
+        let requests = person.tokens();
+        for _ in 0..2 {
+            let run = person.token(&[]).run();
+            let printed = match is_due {
+                true => prints_token_with_warning(run, &["because renewing failed"]),
+                false => prints_token(run),
+            };
+            assert_eq!(printed, token);
+        }
+        assert_eq!(person.tokens(), requests, "the failure is remembered");
+    }
 }

@@ -22,7 +22,7 @@ pub fn run(call: &RenewalCall, session: &Session<'_>) -> Result<()> {
     let Some(login) = profile.login()? else { return Ok(()) };
     let rules = RenewalRules { refresh_before: profile.refresh_before, max_age: profile.max_age };
     let renew = |cx: &Context<'_>| {
-        renewal::run(&login, rules, &call.version, cx);
+        renewal::run(&login, rules, call, cx);
         Ok(())
     };
     session.with_context(&profile, &Options::default(), call.min_ttl, PROCESS_LIMIT, renew)

@@ -18,7 +18,7 @@ use crate::cloud::installation::Installation;
 use crate::cloud::jwt::ProofKey;
 use crate::cloud::{Context, auth};
 use crate::disk::store::ReservedSpace;
-use crate::sources::login::state::LoginStore;
+use crate::sources::login::state::{LoginState, LoginStore};
 use crate::sources::source::SourceInput;
 
 /// Path of the sign-in page, relative to the auth host's base URL.
@@ -154,8 +154,8 @@ impl LoginClient {
     ///
     /// # Errors
     /// As [`Error::of_disk`]: the state cannot be saved.
-    pub fn reserve(&self) -> Result<ReservedSpace> {
-        self.store.reserve().map_err(|error| self.cannot_renew(&error))
+    pub fn reserve(&self, state: &LoginState) -> Result<ReservedSpace> {
+        self.store.reserve_for(state).map_err(|error| self.cannot_renew(&error))
     }
 
     /// Returns the error if the state after a renewal cannot be saved.

@@ -14,7 +14,6 @@ use std::time::Duration;
 use crate::base::account::Account;
 use crate::base::clock::{Deadline, Timestamp, millis};
 use crate::base::error::{Error, Result};
-use crate::base::random;
 use crate::base::secret::Secret;
 use crate::base::token::Credential;
 use crate::cache::attempt::back_off;
@@ -62,6 +61,8 @@ pub struct RenewalCall {
     /// [`LoginState::version`] of the state to renew. With any other one, the process does nothing.
     pub version: String,
     pub min_ttl: Duration,
+    /// The random ID of this renewal, by which its caller recognizes the result.
+    pub attempt: String,
 }
 
 impl RenewalCall {
@@ -73,18 +74,20 @@ impl RenewalCall {
         process::start_again(self.arguments(), &http.absolute_certificates())
     }
 
-    fn arguments(&self) -> [OsString; 4] {
-        let min_ttl = millis(self.min_ttl).to_string();
-        [RENEW_LOGIN.into(), self.profile.clone().into(), self.version.clone().into(), min_ttl.into()]
+    fn arguments(&self) -> [OsString; 5] {
+        let Self { profile, version, min_ttl, attempt } = self;
+        let min_ttl = millis(*min_ttl).to_string();
+        [RENEW_LOGIN.into(), profile.into(), version.into(), min_ttl.into(), attempt.into()]
     }
 
     /// Parses the arguments after the hidden command's name.
     pub fn parse(arguments: &[OsString]) -> Option<Self> {
-        let [profile, version, min_ttl] = arguments else { return None };
+        let [profile, version, min_ttl, attempt] = arguments else { return None };
         Some(Self {
             profile: profile.into(),
             version: version.to_str()?.to_owned(),
             min_ttl: Duration::from_millis(min_ttl.to_str()?.parse().ok()?),
+            attempt: attempt.to_str()?.to_owned(),
         })
     }
 }
@@ -95,6 +98,8 @@ pub struct LoginRenewal<'a> {
     pub rules: RenewalRules,
     /// The process holds the login's lock.
     pub is_locked: bool,
+    /// The random ID of this renewal.
+    pub attempt: &'a str,
     pub cx: &'a Context<'a>,
 }
 
@@ -111,26 +116,30 @@ pub enum Renewed {
 }
 
 /// Runs a renewal process, unless another process has renewed the login meanwhile.
-pub fn run(login: &LoginClient, rules: RenewalRules, version: &str, cx: &Context<'_>) {
-    let load = || login.store.load().ok().filter(|state| state.version() == version);
+pub fn run(login: &LoginClient, rules: RenewalRules, call: &RenewalCall, cx: &Context<'_>) {
+    // If its caller has started it twice, the other one may have failed already.
+    let is_unchanged =
+        |state: &LoginState| state.version() == call.version && state.last_renewal() != Some(&call.attempt);
+    let load = || login.store.load().ok().filter(is_unchanged);
     let deadline = cx.deadline.at_most(cx.clock, cx.deadline.left(cx.clock).saturating_sub(STORE_TIME));
     let cx = &Context { deadline, attempt_time: Some(PROCESS_ATTEMPT), ..*cx };
     let time_for_lock = deadline.left(cx.clock).saturating_sub(ANSWER_LIMIT).min(LOCK_LIMIT);
     let waiting = deadline.at_most(cx.clock, time_for_lock);
-    let guard = store::poll(&waiting, cx.clock, || match load().map(|_| login.store.try_lock()) {
-        Some(Lock::Held(guard)) => {
+    // The process that holds the lock may have sent the refresh token without an answer yet. If it fails, this one goes on.
+    let guard = store::poll(&waiting, cx.clock, || match login.store.try_lock_existing() {
+        Lock::Held(guard) => {
             let now = cx.clock.now();
             guard.write_holder(now, now.plus(cx.deadline.left(cx.clock)));
             Some(Some(guard))
         }
-        Some(Lock::Busy) => None,
+        Lock::Busy => None,
         // Without a lock, the process that needs the token renews the login itself.
-        Some(Lock::Impossible(_)) | None => Some(None),
+        Lock::Impossible(_) => Some(None),
     });
     if let Some(Some(_guard)) = guard
         && let Some(state) = load()
     {
-        LoginRenewal { login, rules, is_locked: true, cx }.renew(&state);
+        LoginRenewal { login, rules, is_locked: true, attempt: &call.attempt, cx }.renew(&state);
     }
 }
 
@@ -177,7 +186,7 @@ impl LoginRenewal<'_> {
         let new_failure = |error| RenewalFailure::new(error, self.cx.http.sharing_group(), surroundings());
         let failure = result.as_ref().err().map(new_failure);
         let ended = self.cx.clock.now();
-        next.renewal = Some(Renewal { attempt: random::id(), began, ended, skew, failure });
+        next.renewal = Some(Renewal { attempt: self.attempt.to_owned(), began, ended, skew, failure });
         let unsaved = self.store(&next, space, result.is_ok()).err();
         Renewed::Done { result, unsaved }
     }
@@ -201,7 +210,7 @@ impl LoginRenewal<'_> {
             return Err(Error::unavailable("the login cannot be renewed now"));
         };
         let key = state.key(&self.login.store)?;
-        Ok((refresh_token, key, self.login.reserve()?))
+        Ok((refresh_token, key, self.login.reserve(state)?))
     }
 
     /// Returns the state after an answer with tokens.
@@ -293,11 +302,17 @@ mod tests {
             profile: "/c/my profile.toml".into(),
             version: "0123456789abcdef".into(),
             min_ttl: Duration::from_secs(3600),
+            attempt: "fedcba9876543210".into(),
         };
         let arguments = call.arguments();
         assert_eq!(arguments[0], RENEW_LOGIN);
         assert_eq!(RenewalCall::parse(&arguments[1..]), Some(call));
-        for wrong in [&["/c/x.toml"][..], &["/c/x.toml", "v", "-1"], &["/c/x.toml", "v", "1", "2"]] {
+        for wrong in [
+            &["/c/x.toml"][..],
+            &["/c/x.toml", "v", "1"],
+            &["/c/x.toml", "v", "-1", "a"],
+            &["/c/x.toml", "v", "1", "a", "b"],
+        ] {
             assert_eq!(RenewalCall::parse(&wrong.iter().map(OsString::from).collect::<Vec<_>>()), None, "{wrong:?}");
         }
     }

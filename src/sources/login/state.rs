@@ -120,6 +120,9 @@ pub struct RenewalFailure {
     /// The surroundings of the process that failed. An older ycred stores none: its failures count in all.
     #[serde(rename = "network", default, skip_serializing_if = "Option::is_none")]
     surroundings: Option<Surroundings>,
+    /// Due to a limit or a sandbox of the process that failed, so it says nothing about others.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    is_unshared: bool,
 }
 
 /// Why and when a login ended.
@@ -157,14 +160,25 @@ impl RenewalFailure {
             status: error.status,
             group,
             surroundings: Some(surroundings),
+            is_unshared: error.is_unshared,
         }
     }
 
     /// Returns true if a renewal by a process of this group with these surroundings would fail in the same way.
     pub fn counts_for(&self, group: &SharingGroup, surroundings: &Surroundings) -> bool {
-        self.is_answer || (self.group == *group && self.surroundings.as_ref().is_none_or(|own| own == surroundings))
+        let is_alike = self.group == *group && self.surroundings.as_ref().is_none_or(|own| own == surroundings);
+        self.is_answer || (is_alike && !self.is_unshared)
     }
 
+    /// Returns the error for the process that has started the renewal. The cache may share it as if that process had made the
+    /// request itself.
+    pub fn own_error(&self) -> Error {
+        let mut error = self.error();
+        error.is_unshared = self.is_unshared;
+        error
+    }
+
+    /// Returns the error for a process that has waited for the renewal of another one.
     pub fn error(&self) -> Error {
         let mut error = Error::new(Kind::from_exit_code(self.kind), &self.message).unshared();
         error.has_timed_out = self.timed_out;
@@ -233,11 +247,12 @@ impl LoginState {
         }
     }
 
-    /// Returns a digest that each login and each renewal changes, also a renewal by an older ycred.
+    /// Returns a digest that changes with each login, each new access token, and whenever the refresh token is sent or its answer
+    /// arrives, also by an older ycred. A renewal that fails without that leaves it as it is: otherwise processes that cannot
+    /// connect would keep all others from renewing the login.
     pub fn version(&self) -> String {
-        let attempt = self.renewal.as_ref().map(|renewal| &renewal.attempt);
         let began = self.access.as_ref().map(|access| access.began);
-        hex(&value_digest(format!("{} {attempt:?} {began:?}", self.session).as_bytes())[..8])
+        hex(&value_digest(format!("{} {began:?} {:?}", self.session, self.sent_at).as_bytes())[..8])
     }
 
     /// Returns the random ID of the last renewal.
@@ -310,6 +325,9 @@ const MARKER: &str = ".session";
 const LOCK: &str = ".lock";
 const BROWSER_LOCK: &str = ".login.lock";
 const FAILED: &str = ".failed";
+
+/// How often to write a state if its file is removed before it has its name.
+const STORE_MAX: u32 = 2;
 
 /// The result of a removal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -480,14 +498,32 @@ impl LoginStore {
         }
     }
 
-    /// Reserves space for the next state. Call this before requesting tokens, because the old refresh token may become
-    /// invalid.
+    /// Reserves space for the state of a new login. Call this before requesting tokens, because they can be obtained only once.
     ///
     /// # Errors
     /// The state cannot be saved.
     pub fn reserve(&self) -> io::Result<ReservedSpace> {
         store::refuse_foreign_directory(&self.directory)?;
-        store::reserve(&self.path(STATE), STATE_SPACE)
+        store::reserve(&self.path(STATE), "", STATE_SPACE)
+    }
+
+    /// Reserves space for the next state of this login. Call this before requesting tokens, because the old refresh token may
+    /// become invalid.
+    ///
+    /// # Errors
+    /// The state cannot be saved.
+    pub fn reserve_for(&self, state: &LoginState) -> io::Result<ReservedSpace> {
+        self.reserve_of(state, STATE_SPACE)
+    }
+
+    fn reserve_of(&self, state: &LoginState, size: usize) -> io::Result<ReservedSpace> {
+        store::refuse_foreign_directory(&self.directory)?;
+        store::reserve(&self.path(STATE), &self.owner(Some(&state.session)), size)
+    }
+
+    /// Returns the start of the names of temporary files, after which comes a random ID.
+    fn owner(&self, session: Option<&str>) -> String {
+        session.map_or_else(|| format!("{}.", self.name), |session| format!("{}.{session}.", self.name))
     }
 
     /// Replaces the state and syncs it to disk, in the reserved space if there is any.
@@ -510,12 +546,39 @@ impl LoginStore {
     /// # Errors
     /// As [`Self::store`].
     pub fn store_if_current(&self, state: &LoginState, space: Option<ReservedSpace>) -> io::Result<bool> {
-        if !self.is_current(state) {
-            return Ok(false);
+        let mut space = space;
+        for _ in 0..STORE_MAX {
+            let stored = self.prepare_if_current(state, space.take()).and_then(|prepared| match prepared {
+                Some(prepared) => self.put_if_current(state, prepared),
+                None => Ok(false),
+            });
+            match stored {
+                // Somebody else than a login or a logout has removed the file.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && self.is_current(state) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+                stored => return stored,
+            }
         }
-        self.store(state, space)?;
+        Err(io::ErrorKind::NotFound.into())
+    }
+
+    /// Writes a state into a file of its own, if the login is the current one. Only then looks at the marker: a login or a logout
+    /// replaces or removes the marker first, and such files afterwards.
+    fn prepare_if_current(
+        &self,
+        state: &LoginState,
+        space: Option<ReservedSpace>,
+    ) -> io::Result<Option<ReservedSpace>> {
+        let space = space.map_or_else(|| self.reserve_of(state, 0), Ok)?;
+        space.write(&Zeroizing::new(serde_json::to_vec(state)?))?;
+        Ok(self.is_current(state).then_some(space))
+    }
+
+    /// Replaces the state. If this process was stopped since it has looked at the marker, the file may be gone.
+    fn put_if_current(&self, state: &LoginState, space: ReservedSpace) -> io::Result<bool> {
+        space.put_in_place()?;
         let is_current = self.is_current(state);
-        // The user has logged out while the file was written.
+        // An older ycred, which does not remove the file, has logged out meanwhile.
         if !is_current && !self.has_marker() {
             store::remove(&self.path(STATE))?;
         }
@@ -529,8 +592,19 @@ impl LoginStore {
     pub fn establish(&self, state: &LoginState, space: ReservedSpace) -> io::Result<()> {
         self.store(state, Some(space))?;
         store::replace(&self.marker(), state.session.as_bytes(), true)?;
+        self.supersede(state)?;
         let _ = store::remove(&self.path(FAILED));
         Ok(())
+    }
+
+    /// Keeps a process that is stopped while it stores the state of an earlier login from doing so. It may have done so after the
+    /// state of the new login was written, and before its marker was.
+    fn supersede(&self, state: &LoginState) -> io::Result<()> {
+        store::remove_temporary_files_of(&self.directory, &self.owner(None), Some(&self.owner(Some(&state.session))));
+        match self.load() {
+            Ok(current) if current.is_same_login(state) => Ok(()),
+            Ok(_) | Err(_) => self.store_if_current(state, None).map(drop),
+        }
     }
 
     /// Ends the login at once for all processes, by removing the marker. [`Self::remove`] removes the rest, under the
@@ -541,6 +615,8 @@ impl LoginStore {
     pub fn end(&self) -> io::Result<Removed> {
         let any = self.has_marker();
         store::remove(&self.marker())?;
+        // A process that is stopped while it stores the state cannot store it any more.
+        store::remove_temporary_files_of(&self.directory, &self.owner(None), None);
         Ok(Removed { any })
     }
 
@@ -615,6 +691,49 @@ mod tests {
     }
 
     #[test]
+    fn a_process_that_is_stopped_while_it_stores_a_login_replaces_no_later_one() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let login = new_store(directory.path());
+        let temporary = || {
+            let mut names = store::names(&directory.path().join(VERSION)).expect("readable");
+            names.retain(|name| name.starts_with("tmp-"));
+            names.len()
+        };
+        for logs_out in [false, true] {
+            for has_reserved in [false, true] {
+                let old = log_in(&login, "t1.old");
+                let space = has_reserved.then(|| login.reserve_for(&old).expect("space"));
+                let stopped = login.prepare_if_current(&old, space).expect("written").expect("the current login");
+                if logs_out {
+                    assert!(login.end().expect("ended").any && login.remove().expect("removed").any);
+                    assert_eq!(temporary(), 0);
+                }
+                let new = log_in(&login, "t1.new");
+                // It goes on.
+                let error = login.put_if_current(&old, stopped).expect_err("its file is gone");
+                assert_eq!(error.kind(), io::ErrorKind::NotFound);
+                assert!(login.load().expect("the new login").is_same_login(&new));
+                assert!(!login.store_if_current(&old, None).expect("no error"));
+                assert_eq!(temporary(), 0);
+                // A file that somebody else has removed costs nothing.
+                let space = login.reserve_for(&new).expect("space");
+                store::remove_temporary_files_of(&directory.path().join(VERSION), "", None);
+                assert!(login.store_if_current(&new, Some(space)).expect("stored"));
+            }
+        }
+        // It has stored the old login between the state and the marker of the new one.
+        let old = log_in(&login, "t1.old");
+        let key = ProofKey::generate().expect("a key");
+        let new = LoginState::new(&login, &key, None, access("t1.new"));
+        login.store(&new, None).expect("stored");
+        assert!(login.store_if_current(&old, None).expect("stored"), "it is still the current one");
+        store::replace(&login.marker(), new.session.as_bytes(), false).expect("written");
+        assert!(login.load().is_err());
+        login.supersede(&new).expect("stored");
+        assert!(login.load().expect("the new login").is_same_login(&new));
+    }
+
+    #[test]
     fn after_a_crash_between_state_and_marker_nobody_is_logged_in() {
         let directory = tempfile::tempdir().expect("a directory");
         let login = new_store(directory.path());
@@ -644,11 +763,38 @@ mod tests {
         let mut answer = Error::refused("no");
         answer.is_answer = true;
         assert_eq!(counts(&answer), [true; 4]);
+        let own = Error::unavailable("too many open files").unshared();
+        assert_eq!(counts(&own), [false; 4]);
+        let failure = |error: &Error| RenewalFailure::new(error, group("a"), Surroundings::of_digest("x"));
+        assert!(failure(&own).own_error().is_unshared && !failure(&answer).own_error().is_unshared);
+        assert!(failure(&answer).error().is_unshared, "the failure of another process");
         // An older ycred does not store the network.
         let old = r#"{"kind":4,"message":"no route","hint":null,"is_answer":false,"way":"a"}"#;
         let old: RenewalFailure = serde_json::from_str(old).expect("readable");
         assert!(old.counts_for(&group("a"), &Surroundings::of_digest("y")));
         assert!(!old.counts_for(&group("b"), &Surroundings::of_digest("y")));
+    }
+
+    #[test]
+    fn a_renewal_that_fails_without_an_answer_outstanding_leaves_the_version_as_it_is() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let state = log_in(&new_store(directory.path()), "t1.one");
+        let failure = RenewalFailure::new(
+            &Error::unavailable("no route to the host"),
+            SharingGroup::default(),
+            Surroundings::default(),
+        );
+        let renewal = Renewal { attempt: "1".into(), began: NOW, ended: NOW, skew: 0, failure: Some(failure) };
+        assert_eq!(LoginState { renewal: Some(renewal), ..state.clone() }.version(), state.version());
+        let later = AccessToken { began: NOW.shifted(1), ..access("t1.two") };
+        for changed in [
+            LoginState { sent_at: Some(NOW), ..state.clone() },
+            LoginState { access: Some(later), ..state.clone() },
+            LoginState { access: None, ..state.clone() },
+            LoginState { session: "another".into(), ..state.clone() },
+        ] {
+            assert_ne!(changed.version(), state.version());
+        }
     }
 
     #[test]
