@@ -58,7 +58,7 @@ use crate::cache::watched_files::Snapshot;
 use crate::disk::places::CacheDirectory;
 use crate::disk::store::{FileState, Lock, LockGuard, LockHolder, NameList};
 use crate::disk::sweep::Removal;
-use crate::disk::turn::{Turn, TurnBusy, TurnPatience};
+use crate::disk::turn::{Turn, TurnBusy, TurnGuard, TurnPatience};
 use crate::disk::{store, sweep, turn};
 
 /// The directory of this record format. Each format version has its own, so old and new binaries can alternate.
@@ -154,12 +154,9 @@ impl Cache {
             // Takes the turn for some identities at a time, because other processes wait for theirs.
             if index % DELETED_AT_ONCE == 0 {
                 drop(guard.take());
-                guard = match turn::try_turn(directory) {
-                    Lock::Held(guard) => Some(guard),
-                    Lock::Busy | Lock::Impossible(_) => None,
-                };
+                guard = TurnGuard::try_new(directory);
             }
-            match sweep::remove(directory, &name, &locks, guard.is_some(), |_| true)? {
+            match sweep::remove(directory, &name, &locks, guard.as_ref(), |_| true)? {
                 Removal::Removed(content) => {
                     let record = content.and_then(|content| serde_json::from_slice::<Record>(&content).ok());
                     deleted.tokens += usize::from(record.is_some_and(|record| record.token.is_some()));
@@ -454,8 +451,8 @@ impl Slot<'_> {
             return Ok(RemovedToken::Nothing);
         }
         let mut turn = patience.turn(directory, clock);
-        if turn.is_none() && store::refuse_foreign_directory(directory).is_ok() {
-            // First of all: another process may be about to replace the record. It looks at the mark afterwards.
+        if !turn.as_ref().is_some_and(Turn::excludes_all) && store::refuse_foreign_directory(directory).is_ok() {
+            // First of all: another process, or an older ycred, may be about to replace the record. It looks at the mark afterwards.
             mark_logout(directory)?;
         }
         let content = match store::read(&path)? {
@@ -605,8 +602,11 @@ impl<'a> Entry<'a> {
             !files.is_ok_and(|after| after.agrees_with(&start.files)) || start.files.was_read_differently(self.files);
         let record =
             |before: Option<&Record>| attempt.record(&self.settings, &start.files, before, requirements, rules);
+        let arrived = clock.elapsed();
         for _ in 0..TURNS_MAX {
-            let Ok(mut turn) = self.slot.turn(attempt.patience, clock) else { break };
+            // For all rounds together.
+            let in_all = attempt.patience.in_all.saturating_sub(clock.elapsed().saturating_sub(arrived));
+            let Ok(mut turn) = self.slot.turn(TurnPatience { in_all, ..attempt.patience }, clock) else { break };
             let last_logout = match (self.slot.last_logout(), &start.last_logout) {
                 (Ok(now), Ok(then)) if !has_changed && now == *then && self.inner_logouts() == start.inner_logouts => {
                     now
@@ -1031,6 +1031,23 @@ mod tests {
         let stored = entry.store_attempt(&start, &attempt(&outcome, &requester), None, &ANY, &PLAIN, &clock());
         assert!(stored.is_ok());
         assert_eq!(fixture.load().and_then(|record| secret_of(&record)).as_deref(), Some("t1.new"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_logout_is_marked_if_an_older_ycred_may_be_storing_a_token() {
+        let fixture = fixture();
+        let slot = fixture.cache.entry(&fixture.identity).slot;
+        let is_marked = || {
+            let before = slot.last_logout().expect("readable");
+            slot.clear(&LogoutPatience::default(), &clock()).expect("deleted");
+            slot.last_logout().expect("readable") != before
+        };
+        assert!(!is_marked());
+        let older = store::try_lock_directory(slot.directory().expect("a cache"));
+        assert!(matches!(older, Lock::Held(_)) && is_marked());
+        drop(older);
+        assert!(!is_marked());
     }
 
     #[test]

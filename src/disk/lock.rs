@@ -25,6 +25,16 @@ pub enum Lock {
     Impossible(io::Error),
 }
 
+impl Lock {
+    /// Returns the guard if the lock was taken.
+    pub fn held(self) -> Option<LockGuard> {
+        match self {
+            Self::Held(guard) => Some(guard),
+            Self::Busy | Self::Impossible(_) => None,
+        }
+    }
+}
+
 /// A lock that is released when it is dropped or when the process ends.
 pub struct LockGuard {
     file: File,
@@ -86,6 +96,14 @@ impl LockGuard {
     /// Returns true if what this process has locked still has the name `path`.
     pub(super) fn is_at(&self, path: &Path) -> bool {
         self.file.metadata().is_ok_and(|metadata| is_at(&metadata, path))
+    }
+
+    /// Moves the file at `path` into the locked directory, under this name, and removes it there.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such file, or the directory was removed since it was locked.
+    pub(super) fn move_into_and_remove(&self, path: &Path, name: &str) -> io::Result<()> {
+        system::files::move_into_and_remove(path, &self.file, name)
     }
 
     /// Writes into the lock file which process holds it, for the messages of others. Best effort.

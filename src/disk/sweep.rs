@@ -19,6 +19,7 @@ use crate::disk::lock::{Lock, try_lock_existing};
 use crate::disk::store;
 use crate::disk::store::{FileState, LOCK, NameList, RECORD, RELIEF_LOCK};
 use crate::disk::turn;
+use crate::disk::turn::TurnGuard;
 use crate::system;
 
 /// Marks a directory as a cache for backup programs (<https://bford.info/cachedir/>).
@@ -206,7 +207,7 @@ fn remove_dead(
         Ok(FileState::Foreign) | Err(_) => return None,
         Ok(FileState::Content(_) | FileState::Nothing) => {}
     }
-    remove(directory, record, locks, false, |content| is_dead(content) && content.is_none_or(before_removal)).ok()
+    remove(directory, record, locks, None, |content| is_dead(content) && content.is_none_or(before_removal)).ok()
 }
 
 /// Removes locks of an identity in use that no process holds, unless it has few. Each proxy and each combination of
@@ -232,7 +233,7 @@ pub enum Removal {
 }
 
 /// Removes the record and then the locks of an identity, if this process can take each of its locks at once. Takes the turn
-/// for that, unless the caller has it.
+/// for that, unless the caller has it. Removes nothing if it has lost the turn.
 ///
 /// `may_remove` gets the record's content, which cannot change any more.
 ///
@@ -242,7 +243,7 @@ pub fn remove(
     directory: &Path,
     record: &str,
     locks: &[String],
-    has_turn: bool,
+    turn: Option<&TurnGuard>,
     may_remove: impl Fn(Option<&[u8]>) -> bool,
 ) -> io::Result<Removal> {
     let mut held = Vec::with_capacity(locks.len());
@@ -254,13 +255,8 @@ pub fn remove(
         }
     }
     // A process that was not there when the names were listed may be replacing the record.
-    let _turn = match has_turn {
-        true => None,
-        false => match turn::try_turn(directory) {
-            Lock::Held(guard) => Some(guard),
-            Lock::Busy | Lock::Impossible(_) => return Ok(Removal::Locked),
-        },
-    };
+    let own = if turn.is_none() { TurnGuard::try_new(directory) } else { None };
+    let Some(turn) = turn.or(own.as_ref()) else { return Ok(Removal::Locked) };
     let path = directory.join(format!("{record}{RECORD}"));
     let content = match store::read(&path)? {
         FileState::Content(content) => Some(content),
@@ -270,7 +266,10 @@ pub fn remove(
     if !may_remove(content.as_ref().map(|content| content.as_slice())) {
         return Ok(Removal::Kept);
     }
-    store::remove(&path)?;
+    // This process may have been stopped since it has read the record. Then another one may have replaced it.
+    if content.is_some() && !turn.remove(&path)? {
+        return Ok(Removal::Locked);
+    }
     if system::files::CAN_REMOVE_LOCKS {
         for (name, _guard) in &held {
             store::remove(&directory.join(name))?;
@@ -403,6 +402,25 @@ mod tests {
         });
         assert_eq!(seen.into_inner().expect("no panic"), [b"dead"]);
         assert_eq!(left(dir.path()), ["02.json", "03.json", "03.lock", CACHE_TAG]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_sweep_that_is_stopped_and_loses_its_turn_removes_nothing() {
+        use crate::disk::turn::{Turn, TurnPatience};
+        let dir = tempfile::tempdir().expect("a directory");
+        for name in ["01.json", "01.lock"] {
+            fs::write(dir.path().join(name), "dead").expect("written");
+        }
+        let patience = TurnPatience { in_all: Duration::from_secs(1), with_one: Duration::from_millis(100) };
+        // It has read the dead record, and is stopped. Another process replaces it.
+        sweep(dir.path(), &clock(), is_dead, |_| {
+            let mut next = Turn::wait(dir.path(), patience, &clock()).unwrap_or_else(|_| panic!("busy"));
+            next.replace(&dir.path().join("01.json"), b"logged out").expect("written")
+        });
+        assert_eq!(left(dir.path()), ["01.json", "01.lock", CACHE_TAG]);
+        assert_eq!(fs::read(dir.path().join("01.json")).expect("readable"), b"logged out");
+        assert!(LastSweep::of(&dir.path().join(CACHE_TAG)).is_unfinished);
     }
 
     #[test]

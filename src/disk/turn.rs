@@ -39,8 +39,14 @@ pub struct Turn {
     place: PathBuf,
     prepared: Prepared,
     /// `None` where locks do not work: others may replace the same record at the same time.
-    guard: Option<LockGuard>,
+    guard: Option<TurnGuard>,
+    /// The lock that an older ycred takes before it replaces a record: that of the directory of the records itself. `None` if
+    /// another process has it, which is stopped or an older ycred.
+    older_lock: Option<LockGuard>,
 }
+
+/// The lock of a turn.
+pub struct TurnGuard(LockGuard);
 
 /// Where the content is written before it replaces a record.
 enum Prepared {
@@ -60,13 +66,19 @@ impl Turn {
     /// # Errors
     /// It was the turn of other processes until the end of the time.
     pub fn wait(directory: &Path, patience: TurnPatience, clock: &dyn Clock) -> Result<Turn, TurnBusy> {
+        let deadline = Deadline::after(clock, patience.in_all);
         for _ in 0..OPEN_MAX {
-            let guard = match wait_for_turn(directory, patience, clock) {
-                Lock::Held(guard) => Some(guard),
+            let guard = match wait_until(directory, &deadline, patience.with_one, clock) {
+                Lock::Held(guard) => Some(TurnGuard(guard)),
                 Lock::Impossible(_) => None,
                 Lock::Busy => return Err(TurnBusy),
             };
-            let mut turn = Turn { place: directory.join(PLACE), prepared: Prepared::Nothing, guard };
+            // Once, without waiting: a process that is stopped in its turn may hold it.
+            let older_lock = match guard.as_ref().filter(|_| system::files::CAN_LOCK_DIRECTORIES) {
+                Some(_) => try_lock_directory(directory).held(),
+                None => None,
+            };
+            let mut turn = Turn { place: directory.join(PLACE), prepared: Prepared::Nothing, guard, older_lock };
             if turn.prepare() {
                 return Ok(turn);
             }
@@ -81,17 +93,28 @@ impl Turn {
             return true;
         };
         let path = self.place.join(format!("{}{}", store::TEMPORARY, random::id()));
-        self.prepared = match system::files::create_private(&path) {
+        let created = system::files::create_private(&path).or_else(|error| {
+            // Somebody has changed the mode of the directory.
+            let is_private = error.kind() == ErrorKind::PermissionDenied && make_usable(&self.place).is_ok();
+            if is_private { system::files::create_private(&path) } else { Err(error) }
+        });
+        self.prepared = match created {
             Ok(file) => Prepared::File(path, file),
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => Prepared::Elsewhere,
             Err(error) => Prepared::Impossible(error),
         };
         // Otherwise the file is in the directory of the next process, which nobody would move away.
-        guard.is_at(&self.place)
+        guard.0.is_at(&self.place)
     }
 
     /// Returns true if no other process can replace a record at the same time.
     pub fn is_exclusive(&self) -> bool {
         self.guard.is_some()
+    }
+
+    /// Returns true if that is so for an older ycred as well.
+    pub fn excludes_all(&self) -> bool {
+        self.guard.is_some() && (self.older_lock.is_some() || !system::files::CAN_LOCK_DIRECTORIES)
     }
 
     /// Replaces the record at `path`. Returns false, and replaces nothing, if this process has lost its turn.
@@ -118,6 +141,29 @@ impl Turn {
                     Ok(()) => Ok(true),
                 }
             }
+        }
+    }
+}
+
+impl TurnGuard {
+    /// Tries once to take the turn, for a process that removes records.
+    pub fn try_new(directory: &Path) -> Option<Self> {
+        try_turn(directory).held().map(Self)
+    }
+
+    /// Removes the record at `path`. Returns false, and removes nothing, if this process has lost its turn.
+    ///
+    /// # Errors
+    /// The file cannot be removed.
+    pub fn remove(&self, path: &Path) -> io::Result<bool> {
+        if !system::files::CAN_LOCK_DIRECTORIES {
+            return store::remove(path).map(|()| true);
+        }
+        // Into the directory that this process has locked, wherever that is by now, and from there. Once it is gone, nothing can be
+        // moved into it.
+        match self.0.move_into_and_remove(path, &format!("{}{}", store::TEMPORARY, random::id())) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            removed => removed.map(|()| true),
         }
     }
 }
@@ -152,17 +198,31 @@ pub fn try_turn(directory: &Path) -> Lock {
                     return Lock::Impossible(error);
                 }
             }
+            Lock::Impossible(error) if error.kind() == ErrorKind::PermissionDenied => {
+                if make_usable(&place).is_err() {
+                    return Lock::Impossible(error);
+                }
+            }
             lock => return lock,
         }
     }
     Lock::Impossible(io::Error::other(format!("{} is replaced again and again", place.display())))
 }
 
+/// Makes the directory usable for its owner again: somebody may have changed its mode, or restored it from a backup.
+fn make_usable(place: &Path) -> io::Result<()> {
+    store::refuse_foreign_directory(place)?;
+    system::files::make_directory_private(place)
+}
+
 /// Waits for the turn. A process that has it and makes no progress loses it.
 pub fn wait_for_turn(directory: &Path, patience: TurnPatience, clock: &dyn Clock) -> Lock {
-    let deadline = Deadline::after(clock, patience.in_all);
+    wait_until(directory, &Deadline::after(clock, patience.in_all), patience.with_one, clock)
+}
+
+fn wait_until(directory: &Path, deadline: &Deadline, with_one: Duration, clock: &dyn Clock) -> Lock {
     let mut watched = None;
-    wait_for_lock(&deadline, clock, || {
+    wait_for_lock(deadline, clock, || {
         let lock = try_turn(directory);
         if !matches!(lock, Lock::Busy) || !system::files::CAN_LOCK_DIRECTORIES {
             return lock;
@@ -170,7 +230,7 @@ pub fn wait_for_turn(directory: &Path, patience: TurnPatience, clock: &dyn Clock
         let now = progress(directory);
         match &watched {
             Some((then, since)) if *then == now => {
-                if clock.elapsed().saturating_sub(*since) < patience.with_one {
+                if clock.elapsed().saturating_sub(*since) < with_one {
                     return lock;
                 }
                 watched = None;
@@ -259,6 +319,52 @@ mod tests {
         assert_eq!(fs::read(&path).expect("readable"), b"later");
         assert_eq!(names(dir.path()).len(), 2, "the record and the directory");
         assert!(names(&dir.path().join(PLACE)).is_empty());
+    }
+
+    #[test]
+    fn a_process_that_is_stopped_in_its_turn_loses_it_and_removes_nothing() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("01.json");
+        fs::write(&path, "old").expect("written");
+        let stopped = TurnGuard::try_new(dir.path()).expect("nobody else");
+        let mut next = turn(dir.path());
+        assert!(next.replace(&path, b"next").expect("written"));
+        assert!(!stopped.remove(&path).expect("no error"), "it has lost its turn");
+        drop(next);
+        assert!(!stopped.remove(&path).expect("no error"));
+        assert_eq!(fs::read(&path).expect("readable"), b"next");
+        let later = TurnGuard::try_new(dir.path()).expect("nobody else");
+        assert!(later.remove(&path).expect("removed") && !path.exists());
+        assert!(!later.remove(&path).expect("no error"), "there is nothing to remove");
+        assert!(names(&dir.path().join(PLACE)).is_empty());
+    }
+
+    #[test]
+    fn a_directory_whose_mode_was_changed_is_usable_again() {
+        use std::os::unix::fs::PermissionsExt as _;
+        for mode in [0o500, 0o000, 0o777] {
+            let dir = tempfile::tempdir().expect("a directory");
+            let path = dir.path().join("01.json");
+            drop(turn(dir.path()));
+            let place = dir.path().join(PLACE);
+            fs::set_permissions(&place, fs::Permissions::from_mode(mode)).expect("changed");
+            let mut turn = turn(dir.path());
+            assert!(turn.is_exclusive() && turn.replace(&path, b"x").expect("written"), "{mode:o}");
+        }
+    }
+
+    #[test]
+    fn an_older_ycred_and_this_one_exclude_each_other() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut own = turn(dir.path());
+        assert!(own.excludes_all() && matches!(try_lock_directory(dir.path()), Lock::Busy));
+        assert!(own.replace(&dir.path().join("01.json"), b"x").expect("written"));
+        drop(own);
+        let older = try_lock_directory(dir.path());
+        assert!(matches!(older, Lock::Held(_)));
+        // It may be stopped, and this one does not wait for it.
+        let own = turn(dir.path());
+        assert!(own.is_exclusive() && !own.excludes_all());
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io;
 use std::ops::ControlFlow;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{
     DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
@@ -181,6 +182,21 @@ pub fn try_lock_exclusive(file: &File) -> io::Result<bool> {
 /// Those of rename(2).
 pub fn rename(from: &Path, to: &Path, _is_durable: bool) -> io::Result<()> {
     fs::rename(from, to)
+}
+
+/// Moves a file into an open directory, whatever its path is by now, and removes it there.
+///
+/// # Errors
+/// Those of renameat(2) and unlinkat(2). `NotFound` if there is no such file, or the directory was removed.
+pub fn move_into_and_remove(path: &Path, directory: &File, name: &str) -> io::Result<()> {
+    let string = |bytes: &[u8]| CString::new(bytes).map_err(io::Error::other);
+    let (path, name) = (string(path.as_os_str().as_encoded_bytes())?, string(name.as_bytes())?);
+    let directory = directory.as_raw_fd();
+    let check = |result: libc::c_int| if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) };
+    // SAFETY: both names end with a null byte and outlive the call, and the descriptor is open.
+    check(unsafe { libc::renameat(libc::AT_FDCWD, path.as_ptr(), directory, name.as_ptr()) })?;
+    // SAFETY: the same.
+    check(unsafe { libc::unlinkat(directory, name.as_ptr(), 0) })
 }
 
 /// Puts a program in the place of another one, which may be running.

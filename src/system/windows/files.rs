@@ -120,6 +120,14 @@ pub const CAN_REMOVE_LOCKS: bool = false;
 /// Whether a directory can be locked.
 pub const CAN_LOCK_DIRECTORIES: bool = false;
 
+/// Not needed, because no directory can be locked.
+///
+/// # Errors
+/// `Unsupported`.
+pub fn move_into_and_remove(_: &Path, _: &File, _: &str) -> io::Result<()> {
+    Err(ErrorKind::Unsupported.into())
+}
+
 /// Returns true for a path that may lead to something else in another process: here, a device such as `con`.
 pub fn is_of_one_process(path: &Path) -> bool {
     refuse_device(path).is_err()
