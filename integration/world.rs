@@ -57,7 +57,7 @@ impl World {
         self.settings_with("key.json")
     }
 
-    fn settings_with(&self, key_file: &str) -> String {
+    pub fn settings_with(&self, key_file: &str) -> String {
         let url = self.emulator.url();
         format!("source = \"authorized-key\"\nkey-file = \"{key_file}\"\niam-url = \"{url}\"\n")
     }

@@ -16,7 +16,7 @@ use crate::base::identity::Identity;
 use crate::base::secret::Secret;
 use crate::base::token::Credential;
 use crate::cache::record::Record;
-use crate::cache::{LogoutPatience, RemovedToken, Slot};
+use crate::cache::{Cache, LogoutPatience, RemovedToken, Slot};
 use crate::cloud::{Context, iam};
 use crate::commands::command::{Command, CommandCall, profile_argument, selected_profile};
 use crate::commands::login::notice;
@@ -58,14 +58,15 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
         let limit = call.options.timeout.unwrap_or(ALL_LIMIT);
         let deadline = Deadline::of_run(limit);
         if !must_revoke {
-            delete_all(&deadline, session, &mut report)?;
+            delete_all(&deadline, session, &mut report);
             return Ok(report.outcome());
         }
-        let local_states = all_local_states(&deadline.share(session.clock, STATE_SHARE), session);
-        // Leaves time for the cloud.
-        delete_all(&deadline.share(session.clock, DELETION_SHARE), session, &mut report)?;
+        let local_states = all_local_states(&deadline.share(session.clock, ALL_STATES_SHARE), session);
+        // Leaves time for the cloud. What cannot be deleted can still be revoked.
+        delete_all(&deadline.share(session.clock, DELETION_SHARE), session, &mut report);
+        let mut revoked = Vec::new();
         for local_state in local_states {
-            local_state.revoke(limit, call, session, &mut report);
+            local_state.revoke(limit, call, session, &mut revoked, &mut report);
         }
         return Ok(report.outcome());
     }
@@ -74,18 +75,13 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
     let limit = call.options.timeout.unwrap_or(profile.timeout);
     let deadline = Deadline::of_run(limit).share(session.clock, ONE_STATE_SHARE);
     let local_state = must_revoke.then(|| LocalState::of(&profile, &deadline, session)).transpose()?;
-    if let Err(error) = delete_one(&profile, call, session, &mut report) {
-        // What cannot be deleted can still be revoked.
-        if !must_revoke {
-            return Err(error);
-        }
-        report.error = Some(error);
-    }
-    if report.text.is_empty() {
+    // What cannot be deleted can still be revoked.
+    report.error = delete_one(&profile, call, session, &mut report.text).err();
+    if report.text.is_empty() && report.error.is_none() {
         let _ = writeln!(report.text, "{profile}: no token in the cache");
     }
     if let Some(local_state) = local_state {
-        local_state.revoke(limit, call, session, &mut report);
+        local_state.revoke(limit, call, session, &mut Vec::new(), &mut report);
     }
     Ok(report.outcome())
 }
@@ -98,6 +94,10 @@ struct Report {
 }
 
 impl Report {
+    fn fail(&mut self, error: Error) {
+        self.error.get_or_insert(error);
+    }
+
     fn outcome(self) -> Outcome {
         let code = self.error.as_ref().map_or(0, |error| error.kind.exit_code());
         let stderr = self.error.map(|error| error.render()).unwrap_or_default();
@@ -107,32 +107,49 @@ impl Report {
 
 /// The time limit of `--all`, which may have to wait for many processes.
 const ALL_LIMIT: Duration = Duration::from_secs(9);
-/// The share of the time limit in which to wait for renewals of the logins that are revoked.
-const STATE_SHARE: f64 = 0.25;
+/// The share of the time limit of `--all` in which to wait for renewals of the logins that are revoked.
+const ALL_STATES_SHARE: f64 = 0.5;
 /// The same for one profile. Most renewals end in that time, and deleting takes less than a second.
 const ONE_STATE_SHARE: f64 = 0.75;
 /// The share of the remaining time in which to delete everything, if it is revoked afterwards.
 const DELETION_SHARE: f64 = 0.7;
 
-fn delete_all(deadline: &Deadline, session: &Session<'_>, report: &mut Report) -> Result<()> {
-    let cache = session.cache();
-    let cache_error = |error| cannot_delete(Path::new(&cache.place()), &error);
+/// Deletes as much as it can. What it cannot delete is in the report.
+fn delete_all(deadline: &Deadline, session: &Session<'_>, report: &mut Report) {
     // Logins first: a hook can use a login to put a token back into the cache.
     if let Ok(state) = &session.places.state {
-        let state_error = |error| cannot_delete(state, &error);
         // Leaves time for the cache beside a stopped process that is renewing one of them.
-        let deadline = deadline.share(session.clock, 0.5);
-        let mut ended = 0;
-        for login_store in LoginStore::all(state).map_err(state_error)? {
-            ended += usize::from(end_login(&login_store, &deadline, session).map_err(state_error)?.any);
-        }
-        LoginStore::remove_temporary_files(state).map_err(state_error)?;
-        if ended > 0 {
-            let _ = writeln!(report.text, "{}: ended {}", clean(&state.display().to_string()), counted(ended, "login"));
+        end_all_logins(state, &deadline.share(session.clock, 0.5), session, report);
+    }
+    let cache = session.cache();
+    if let Err(error) = delete_all_tokens(&cache, deadline, session, report) {
+        report.fail(cannot_delete(Path::new(&cache.place()), &error));
+    }
+}
+
+fn end_all_logins(state: &Path, deadline: &Deadline, session: &Session<'_>, report: &mut Report) {
+    let mut ended = 0;
+    let login_stores = LoginStore::all(state).unwrap_or_else(|error| {
+        report.fail(cannot_delete(state, &error));
+        Vec::new()
+    });
+    for login_store in login_stores {
+        match end_login(&login_store, deadline, session) {
+            Ok(removed) => ended += usize::from(removed.any),
+            Err(error) => report.fail(cannot_delete(state, &error)),
         }
     }
+    if let Err(error) = LoginStore::remove_temporary_files(state) {
+        report.fail(cannot_delete(state, &error));
+    }
+    if ended > 0 {
+        let _ = writeln!(report.text, "{}: ended {}", clean(&state.display().to_string()), counted(ended, "login"));
+    }
+}
+
+fn delete_all_tokens(cache: &Cache, deadline: &Deadline, session: &Session<'_>, report: &mut Report) -> io::Result<()> {
     let patience = LogoutPatience::default();
-    let deleted = cache.delete_idle(deadline, &patience, session.clock).map_err(cache_error)?;
+    let deleted = cache.delete_idle(deadline, &patience, session.clock)?;
     let (mut removed, mut left) = (deleted.tokens, deleted.left);
     // Empty all records first: each wait for a fetch may take the rest of the time.
     let mut emptied = Vec::new();
@@ -141,14 +158,13 @@ fn delete_all(deadline: &Deadline, session: &Session<'_>, report: &mut Report) -
             left += 1;
             continue;
         }
-        let token = busy.slot.clear(&patience, session.clock).map_err(cache_error)?;
+        let token = busy.slot.clear(&patience, session.clock)?;
         emptied.push((busy, token));
     }
     for (busy, token) in emptied {
         let token = match deadline.left(session.clock).is_zero() {
             true => token,
-            false => remove_again(&busy.slot, token, || busy.try_all_locks(), deadline, &patience, session)
-                .map_err(cache_error)?,
+            false => remove_again(&busy.slot, token, || busy.try_all_locks(), deadline, &patience, session)?,
         };
         removed += usize::from(token != RemovedToken::Nothing);
     }
@@ -156,7 +172,7 @@ fn delete_all(deadline: &Deadline, session: &Session<'_>, report: &mut Report) -
     if !deleted.is_listed || left > 0 {
         let left = if deleted.is_listed { counted(left, "record") } else { "records".to_owned() };
         let what = format!("{}: {left} left when the time limit was reached", cache.place());
-        report.error = Some(Error::unavailable(what).timed_out());
+        report.fail(Error::unavailable(what).timed_out());
     }
     Ok(())
 }
@@ -166,7 +182,7 @@ fn counted(count: usize, noun: &str) -> String {
     format!("{count} {noun}{plural}")
 }
 
-fn delete_one(profile: &Profile, call: &CommandCall, session: &Session<'_>, report: &mut Report) -> Result<()> {
+fn delete_one(profile: &Profile, call: &CommandCall, session: &Session<'_>, report: &mut String) -> Result<()> {
     let deletion = Deletion {
         profile,
         deadline: Deadline::of_run(call.options.timeout.unwrap_or(profile.timeout)),
@@ -176,8 +192,8 @@ fn delete_one(profile: &Profile, call: &CommandCall, session: &Session<'_>, repo
         session,
     };
     let grant = profile.open()?;
-    deletion.end_login(&mut report.text)?;
-    deletion.delete_tokens(grant.as_ref(), &mut report.text)
+    let ended = deletion.end_login(report);
+    deletion.delete_tokens(grant.as_ref(), report).and(ended)
 }
 
 /// Deletes what is kept of one profile on this machine.
@@ -365,19 +381,38 @@ impl LocalState {
     }
 
     /// Revokes the login and the tokens in the cloud. Reports a failure and continues with the next token. `timeout` is the
-    /// time limit of the whole call.
-    fn revoke(&self, timeout: Duration, call: &CommandCall, session: &Session<'_>, report: &mut Report) {
+    /// time limit of the whole call. `revoked` has those that other profiles have too and that were tried before.
+    fn revoke(
+        &self,
+        timeout: Duration,
+        call: &CommandCall,
+        session: &Session<'_>,
+        revoked: &mut Vec<Secret>,
+        report: &mut Report,
+    ) {
         let profile = &self.profile;
         let fail = |error: Error, report: &mut Report| {
-            let error = error.context(format!("{profile}: removed from this machine, but not revoked in the cloud"));
-            report.error.get_or_insert(error);
+            report.fail(error.context(format!("{profile}: removed from this machine, but not revoked in the cloud")));
+        };
+        let is_new = |token: &Secret, revoked: &mut Vec<Secret>| {
+            let is_new = !revoked.contains(token);
+            if is_new {
+                revoked.push(token.clone());
+            }
+            is_new
         };
         let outcome = session.with_context(profile, &call.options, Duration::ZERO, timeout, |cx| {
-            if let Err(error) = self.revoke_login(cx, report) {
+            let refresh_token = self.login.as_ref().and_then(|(_, state)| state.refresh_token.as_ref());
+            if refresh_token.is_some_and(|token| is_new(token, revoked))
+                && let Err(error) = self.revoke_login(cx, report)
+            {
                 fail(error, report);
             }
             // Outermost first. Any token may revoke itself, so the order is not essential.
             for token in &self.tokens {
+                if !is_new(token, revoked) {
+                    continue;
+                }
                 match iam::revoke(&profile.installation, token, cx) {
                     Ok(subject) => {
                         let _ = writeln!(

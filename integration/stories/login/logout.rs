@@ -3,6 +3,7 @@
 use super::process::{renewal_process, send};
 use super::renewal::LOGIN_HINT;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use crate::emulator::Config;
@@ -10,7 +11,7 @@ use crate::emulator::auth::TOKEN;
 use crate::emulator::faults::{Endpoint, Fault};
 use crate::expect::{fails_with, fails_with_hint, prints_token};
 use crate::harness::control::Timed;
-use crate::harness::machine::require_tracer;
+use crate::harness::machine::{is_root, require_tracer};
 use crate::harness::waiting::{HOUR, WAIT_LIMIT, is_free, wait_until};
 use crate::sources::person::Person;
 
@@ -213,6 +214,50 @@ fn logout_with_revoke_waits_for_a_slow_renewal_and_sends_no_token_whose_answer_i
         renewal.finish();
         assert_eq!(person.world.emulator.requests(TOKEN), sent, "{options:?}");
     }
+}
+
+/// Keeps ycred from removing anything from the cache: it belongs to another user, or is read-only.
+fn block_cache(person: &Person) {
+    let cache = person.world.sandbox.path("cache/v1");
+    match is_root() {
+        true => std::os::unix::fs::chown(&cache, Some(65534), Some(65534)).expect("another owner"),
+        false => fs::set_permissions(&cache, fs::Permissions::from_mode(0o500)).expect("a mode"),
+    }
+}
+
+#[test]
+fn a_cache_that_cannot_be_deleted_keeps_no_login_and_no_token_from_being_revoked() {
+    for arguments in [&["logout", "--all", "--revoke"][..], &["logout", "--revoke"], &["logout", "--all"], &["logout"]]
+    {
+        let person = Person::new();
+        person.log_in();
+        let token = person.get();
+        block_cache(&person);
+        let run = person.world.ycred(arguments).run().exits(3).stderr_has("cannot delete its contents");
+        let ended = if arguments.contains(&"--all") { "ended 1 login" } else { "logged out" };
+        assert!(run.stdout.contains(ended), "{run}");
+        let is_revoked = arguments.contains(&"--revoke");
+        assert_eq!(run.stdout.contains("revoked the login"), is_revoked, "{run}");
+        assert_eq!(person.world.emulator.is_live(&token), !is_revoked, "{run}");
+        let left = person.world.emulator.logins(|logins| logins.valid_refresh_tokens());
+        assert_eq!(left, usize::from(!is_revoked), "{run}");
+        fs::set_permissions(person.world.sandbox.path("cache/v1"), fs::Permissions::from_mode(0o700)).expect("a mode");
+    }
+}
+
+#[test]
+fn logout_of_all_revokes_a_token_once_that_two_profiles_have() {
+    let person = Person::new();
+    let world = &person.world;
+    let account = world.emulator.new_service_account();
+    world.profile("key", "");
+    world.sandbox.profile("other", &format!("{}impersonate = \"{account}\"\n", world.settings_with("key.json")));
+    for name in ["key", "other"] {
+        prints_token(world.token(&["-p", name]).run());
+    }
+    let run = world.ycred(&["logout", "--all", "--revoke"]).run().exits(0).stderr_is_empty();
+    assert_eq!(run.stdout.matches("revoked the token of").count(), 2, "{run}");
+    assert!(world.emulator.tokens().iter().all(|token| !world.emulator.is_live(token)));
 }
 
 #[test]
