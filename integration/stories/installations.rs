@@ -1,12 +1,15 @@
 //! Installations other than the default one: how ycred discovers IAM, and the audience of its JWTs.
 
+use std::fs;
+use std::time::Duration;
+
 use crate::emulator::endpoints::{IAM, LIST};
 use crate::emulator::faults::{Endpoint, Fault};
 use crate::emulator::log::Presented;
 use crate::emulator::{CREATE_FOR_SERVICE_ACCOUNT, Config, TOKENS, Tls};
-use crate::expect::{fails_with, fails_with_hint, prints_token};
+use crate::expect::{fails_with, fails_with_hint, prints_token, token_on_stdout};
 use crate::harness::run_all;
-use crate::harness::waiting::{HOUR, MINUTE};
+use crate::harness::waiting::{HOUR, HeldLock, MINUTE, wait_until};
 use crate::world::{World, shift};
 
 /// An installation that publishes its endpoints, and a user with `iam-url = "discover"`.
@@ -124,6 +127,32 @@ fn a_discovered_address_is_used_for_an_hour_and_longer_if_discovery_fails() {
     installation.0.emulator.fault(Fault::refuse(503).retry_after(0).on(Endpoint::Other));
     prints_token(installation.0.token(&["--profile", "three"]).run());
     assert_eq!(installation.0.emulator.requests(TOKENS), 4);
+}
+
+#[test]
+fn beside_a_process_that_does_not_finish_a_miss_uses_the_address_that_another_one_has_stored() {
+    let installation = Installation::new();
+    let world = &installation.0;
+    installation.add_profile("one");
+    world.get();
+    let file = |ending: &str| {
+        let mut files = world.sandbox.files("cache/v1");
+        let name = |path: &std::path::Path| {
+            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("endpoint-"))
+        };
+        files.retain(|path| name(path) && path.to_string_lossy().ends_with(ending));
+        assert_eq!(files.len(), 1, "{files:?}");
+        files.remove(0)
+    };
+    let fresh = fs::read(file(".json")).expect("an address");
+    world.age(2 * HOUR);
+    let _held = HeldLock::of(&file(".lock"));
+    // It would wait for the lock for half a minute.
+    let call = world.token(&["--profile", "one", "--timeout", "60s", "-v"]).limit(Duration::from_secs(20)).start();
+    wait_until("it asks for a token", || call.stderr().contains("requesting a new token"));
+    fs::write(file(".json"), fresh).expect("stored");
+    token_on_stdout(&call.finish());
+    assert_eq!(installation.requests(), (1, 0, 2));
 }
 
 #[test]

@@ -18,7 +18,7 @@ use crate::cache::Slot;
 use crate::cloud::http::{CONNECT_TIMEOUT, HttpRequest, HttpResponse};
 use crate::cloud::{Context, rpc_status};
 use crate::disk::store;
-use crate::disk::store::{Lock, LockGuard};
+use crate::disk::store::Lock;
 
 /// The value of `iam-url` that turns discovery on.
 pub const DISCOVER: &str = "discover";
@@ -90,11 +90,23 @@ impl Discovery {
         if let Some(cached) = self.cached(&slot).filter(|cached| cached.is_usable(cx)) {
             return Ok(cached);
         }
-        let _guard = wait_for_lock(&slot, cx);
-        let before = self.cached(&slot);
-        if let Some(cached) = before.as_ref().filter(|cached| cached.is_usable(cx)) {
-            return Ok(cached.clone());
+        // For half of the remaining time. Without the lock, there is only an extra request.
+        let waiting = cx.deadline.share(cx.clock, 0.5);
+        let found = store::poll(&waiting, cx.clock, || {
+            let lock = slot.prepare().map(|()| slot.try_lock(&cx.http.sharing_group().lock_name()));
+            // With or without the lock: another process may have stored the address although the one with the lock is stopped.
+            let cached = self.cached(&slot).filter(|cached| cached.is_usable(cx));
+            match lock {
+                Ok(Lock::Busy) => cached.map(|cached| (None, Some(cached))),
+                Ok(Lock::Held(guard)) => Some((Some(guard), cached)),
+                Ok(Lock::Impossible(_)) | Err(_) => Some((None, cached)),
+            }
+        });
+        let (_guard, cached) = found.unwrap_or_default();
+        if let Some(cached) = cached {
+            return Ok(cached);
         }
+        let before = self.cached(&slot);
         let asked = cx.clock.now();
         // Leave more than half of the time for the token request.
         let limited = Context { deadline: cx.deadline.share(cx.clock, 0.4), ..*cx };
@@ -145,17 +157,6 @@ impl DiscoveredEndpoint {
         let age = cx.clock.now().since(self.asked);
         let is_fresh = (0..millis(VALIDITY)).contains(&age);
         cx.requirements.force_since.map_or(is_fresh, |since| (since..=cx.clock.now()).contains(&self.asked))
-    }
-}
-
-/// Waits for the lock for half of the remaining time. Without the lock, there is only an extra request.
-fn wait_for_lock(slot: &Slot<'_>, cx: &Context<'_>) -> Option<LockGuard> {
-    slot.prepare().ok()?;
-    match store::wait_for_lock(&cx.deadline.share(cx.clock, 0.5), cx.clock, || {
-        slot.try_lock(&cx.http.sharing_group().lock_name())
-    }) {
-        Lock::Held(guard) => Some(guard),
-        Lock::Busy | Lock::Impossible(_) => None,
     }
 }
 
