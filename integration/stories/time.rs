@@ -362,3 +362,16 @@ fn a_malformed_token_is_not_returned() {
     world.emulator.fault(Fault::body(json!({"iamToken": longest}).to_string()));
     assert_eq!(prints_token(world.token(&[]).run()), longest);
 }
+
+#[test]
+fn a_failure_of_a_clock_that_was_ahead_does_not_count_until_that_time_comes() {
+    let world = World::new();
+    world.emulator.fault(Fault::body("<html>a captive portal</html>"));
+    world.token(&[]).run().exits(4);
+    let exits_after = |shifted| {
+        world.edit(|record| shift(&mut record["failure"], shifted));
+        world.ycred(&["status"]).run().status.code()
+    };
+    const MINUTE: i64 = 60_000;
+    assert_eq!([0, 4 * MINUTE, 2 * MINUTE, -12 * MINUTE].map(exits_after), [Some(4), Some(4), Some(0), Some(0)]);
+}

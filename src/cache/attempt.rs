@@ -76,8 +76,9 @@ impl Attempt<'_> {
     /// Returns the failures to keep next to the one of this attempt.
     fn other_failures(&self, before: Option<&Record>) -> Vec<StoredFailure> {
         let Some(before) = before.filter(|_| self.outcome.is_err()) else { return Vec::new() };
-        let oldest = self.ended.shifted(-BACK_OFF_MAX);
-        let is_kept = |failure: &&StoredFailure| failure.counts_at_all() && failure.at > oldest;
+        // Nor one of a clock that was ahead, which would be kept until that time comes.
+        let is_recent = |failure: &StoredFailure| self.ended.since(failure.at).saturating_abs() < BACK_OFF_MAX;
+        let is_kept = |failure: &&StoredFailure| failure.counts_at_all() && is_recent(failure);
         let mut left = OTHER_FAILURES_SIZE;
         let fits = |failure: &&StoredFailure| {
             let size = failure.size();
@@ -174,6 +175,7 @@ pub(super) mod tests {
     use crate::base::error::Error;
     use crate::cache::freshness::tests::decision;
     use crate::cache::record::fixtures::*;
+    use crate::cache::sharing_group::SharingGroup;
 
     /// The record after an attempt that began a second ago and ended now.
     fn after(
@@ -338,6 +340,18 @@ pub(super) mod tests {
         assert_eq!(decision(&next, &ANY, &PLAIN), "serve", "enough for a smaller min_ttl");
         let next = after(None, Ok(token("t1.new", 2 * HOUR, 2 * HOUR)), &requirements, &PLAIN);
         assert_eq!(back_off_of(&next), None);
+    }
+
+    #[test]
+    fn failures_of_others_are_kept_for_five_minutes_whatever_clock_they_are_of() {
+        let other = Requester { group: SharingGroup::of_digest("other"), ..Requester::default() };
+        let kept = |at| {
+            let error = Error::unavailable("no route to the host");
+            let failure = StoredFailure::new(&error, NOW.shifted(at), &other, Duration::ZERO);
+            let before = Record { failure: Some(failure), ..record(None) };
+            after(Some(&before), Err(Error::refused("no")), &ANY, &PLAIN).other_failures.len()
+        };
+        assert_eq!([-5 * MINUTE, 1 - 5 * MINUTE, 0, 5 * MINUTE - 1, 5 * MINUTE, HOUR].map(kept), [0, 1, 1, 1, 0, 0]);
     }
 
     #[test]

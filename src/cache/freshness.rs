@@ -190,8 +190,9 @@ impl Record {
     /// Returns true if a process of the same group, but with other surroundings or another subject token, has failed since
     /// `since`, or so recently that the failure is still remembered.
     pub fn has_failed_for_unlike(&self, requester: &Requester, since: Timestamp, now: Timestamp) -> bool {
-        self.failures()
-            .any(|failure| failure.is_of_unlike(requester) && (failure.at >= since || failure.is_remembered(now)))
+        self.failures().any(|failure| {
+            failure.is_of_unlike(requester) && ((since..=now).contains(&failure.at) || failure.is_remembered(now))
+        })
     }
 
     /// Returns true if a process with the same requester has just found that no connection can be made.
@@ -305,6 +306,7 @@ impl RenewalRules {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::cache::failure::PresentedToken;
     use crate::cache::record::fixtures::*;
     use crate::cache::sharing_group::SharingGroup;
 
@@ -487,6 +489,22 @@ pub(super) mod tests {
         };
         let times = [-SECOND - 1, -SECOND, 0, 1, HOUR];
         assert_eq!(times.map(result_at), [false, true, true, false, false]);
+    }
+
+    #[test]
+    fn a_failure_of_an_unlike_process_by_a_clock_that_was_ahead_leads_to_no_further_lock() {
+        let requester = |token: &str| Requester {
+            presented_token: Some(PresentedToken { digest: token.into(), is_from_request: true }),
+            ..Requester::default()
+        };
+        let has_failed = |at| {
+            let error = Error::profile("rejected");
+            let failure = StoredFailure::new(&error, NOW.shifted(at), &requester("a"), Duration::ZERO);
+            let record = Record { failure: Some(failure), ..record(None) };
+            record.has_failed_for_unlike(&requester("b"), NOW.shifted(-SECOND), NOW)
+        };
+        let times = [-SECOND - 1, -SECOND, 0, 1, HOUR];
+        assert_eq!(times.map(has_failed), [false, true, true, false, false]);
     }
 
     #[test]

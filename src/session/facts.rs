@@ -306,7 +306,8 @@ impl Session<'_> {
     /// Returns the failure of the last attempt, if it still counts.
     fn remembered_error(&self, facts: &Facts, profile: &Profile) -> Option<Error> {
         let failure = facts.failure.as_ref().filter(|failure| !failure.is_outdated)?;
-        let is_recent = self.clock.now().since(failure.at) < FAILURE_COUNTS;
+        // A clock that was set back since does not make that longer.
+        let is_recent = self.clock.now().since(failure.at).saturating_abs() < FAILURE_COUNTS;
         // The metadata service is part of the cloud, and no proxy is in between.
         let is_of_cloud = failure.is_answer || profile.source.name == "metadata";
         let kind = match failure.kind {
