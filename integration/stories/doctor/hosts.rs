@@ -10,7 +10,9 @@ use crate::world::World;
 fn a_listed_host_without_a_client_is_named_with_the_commands_that_set_one_up() {
     let machine = healthy();
     machine.world.profile("prod", "hosts = [\"localhost:5000\", \"*.corp.example\"]");
-    machine.setup(&["docker", "-p", "prod"]).run().succeeds();
+    let setup = || machine.setup(&["docker", "-p", "prod"]).run().succeeds();
+    setup().stdout_has("if a pull says only `unauthorized`: ycred doctor docker\n");
+    setup().never_prints("unauthorized");
     let profile = |arguments: &[&str]| doctor(&machine, &["profile", "--strict"]).and(arguments).run().exits(0);
     let run = profile(&["-p", "prod"]).stdout_has("[skip] profile.hosts `hosts` has localhost:5000; docker");
     run.stdout_has("to use it: ycred setup docker --host localhost:5000 --profile prod (a registry)");

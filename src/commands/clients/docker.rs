@@ -285,6 +285,10 @@ fn add_notes(report: &mut Report, path: &Path, session: &Session<'_>) {
             report.notes.push(format!("podman prefers its own login for {host}: podman logout {host}"));
         }
     }
+    // Programs show nothing else if the helper has no credentials for a registry.
+    if report.changes.iter().any(|change| change.is_changed) {
+        report.notes.push("if a pull says only `unauthorized`: ycred doctor docker".to_owned());
+    }
 }
 
 fn selects(call: &SetupCall<'_>, session: &Session<'_>, entry: &JournalEntry) -> Result<bool> {
