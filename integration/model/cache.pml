@@ -26,7 +26,7 @@
  *   STOPS      how many fetchers may stop for ever, in possession of their locks
  *   LOSSES     how many times a lock may be lost
  *   FAILING    the cloud rejects every request
- *   SWEEP      a sweep runs too
+ *   SWEEP      a sweep runs too. It may stop in its turn as well
  *   LOGOUT     a logout of the first identity runs too
  *   LOGOUT_ALL a logout of all identities runs too
  *   FURTHER_SWEEP  a sweep removes the further locks of an identity in use
@@ -167,7 +167,11 @@ inline release(file) {
 inline release_lock() {
 #if WAYS > 1
     if
+#ifdef BREAK_HOLDER
+    :: name >= GROUPS && name < SLOTS -> file_of[name] = 0
+#else
     :: got && name >= GROUPS && name < SLOTS -> file_of[name] = 0
+#endif
     :: else
     fi;
 #endif
@@ -686,21 +690,50 @@ end_idle:
               if
               :: turn != NOBODY -> is_idle = false
 #ifndef BREAK_SWEEP_CHECK
-              :: turn == NOBODY && attempt[identity] == dead[identity] ->
+              :: turn == NOBODY && attempt[identity] == dead[identity] -> turn = _pid
 #else
-              :: turn == NOBODY ->
+              :: turn == NOBODY -> turn = _pid
 #endif
-                 remove_record(identity)
+              :: else -> is_idle = false
+              fi
+          };
+          if
+          :: is_idle && stops < STOPS ->
+             atomic { stops++; is_silent[_pid] = true };
+             if
+             :: goto end_stopped
+             :: skip               /* and goes on, late */
+             fi
+          :: true
+          fi;
+          /* Removes the record, in a step of its own. If it has lost its turn, it cannot. */
+          atomic {
+              if
+#ifdef BREAK_SWEEP_FENCE
+              :: is_idle -> remove_record(identity)
+#else
+              :: is_idle && turn == _pid -> remove_record(identity)
+#endif
               :: else -> is_idle = false
               fi;
-              check_kept(identity)
+              if
+              :: turn == _pid -> turn = NOBODY
+              :: else
+              fi;
+              check_kept(identity);
+              check_logout(identity)
           }
        :: else
        fi;
        remove_locks(identity);
        identity++
     :: else -> break
-    od
+    od;
+    goto done;
+end_stopped:
+    false;                   /* for ever, with its locks */
+done:
+    skip
 }
 #endif
 

@@ -8,6 +8,7 @@
  *   LOST      how many answers the network may lose
  *   FULL      how many times the disk may be full
  *   LOGOUT    a logout runs too
+ *   LOGIN     a new login is stored, after the logout if there is one
  *   BREAK_…   leaves one rule out, to show that the properties notice it
  */
 
@@ -31,11 +32,16 @@
 
 mtype = { nothing, new_token, same_token, refused, try_later, unsent };
 
-/* The state file, and the marker beside it, which makes it valid. */
-bool has_state = true;
-bool has_marker = true;
+#define PROCESSES 12
+
+/* The session of the state file and of the marker beside it, which makes it valid. 0 if there is no such file. */
+byte state = 1;
+byte marker = 1;
+/* The session of the file in which a process prepares the next state. */
+byte prepared[PROCESSES];
+#define IS_VALID (state == 1 && marker == 1)
 byte refresh_token = 1;
-byte version = 1;                     /* changes with each outcome that is stored */
+byte version = 1;                     /* changes with each answer that settles what became of the token */
 bool is_sent = false;                 /* the token is in flight, or its answer was lost */
 bool is_over = false;                 /* the host has refused the token */
 bool is_usable = true;                /* the access token has not expired */
@@ -50,40 +56,67 @@ bool is_in_doubt = false;             /* a request has gone out, and no answer t
 byte outstanding = 0;                 /* renewal processes that wait for an answer */
 byte kills = 0, stops = 0, lost = 0, full_disks = 0;
 byte begun = 0, ended = 0, calls = 0; /* renewals and calls */
-bool is_logout_over = true;
+bool is_logout_over = true, is_login_over = true;
 
 /* Settles the outcome of a request in the state. */
 inline settle(what) {
-#ifndef BREAK_LOGOUT
-    is_current = has_marker;          /* or the user has logged out in between */
-#else
+#ifdef BREAK_LOGOUT
     is_current = true;
 #endif
+#ifdef BREAK_PREPARE
+    is_current = (marker == 1);
+    prepared[_pid] = 1;
+#endif
+#if !defined(BREAK_LOGOUT) && !defined(BREAK_PREPARE)
+#ifdef LOGIN
+    prepared[_pid] = 1;
+    is_current = (marker == 1);
+#else
+    /* Or the user has logged out in between. In two steps, it makes a difference for a new login only. */
+    atomic { prepared[_pid] = 1; is_current = (marker == 1) };
+#endif
+#endif
+    /* Renames it, unless a login or a logout has removed it. */
     atomic {
         if
+#ifdef BREAK_LOGOUT
         :: is_current ->
+           marker = 1;
+#else
+        :: is_current && prepared[_pid] != 0 ->
+#endif
            /* No refresh token is replaced by an older one. */
            assert(next >= refresh_token);
-           has_state = true;
+           state = 1;
            refresh_token = next;
            is_sent = false;
-           version++;
            if
-           :: what == new_token || what == same_token -> is_usable = true
-           :: what == refused -> is_over = true
+           :: what == new_token || what == same_token -> is_usable = true; version++
+           :: what == refused -> is_over = true; version++
            :: else
-           fi;
-#ifdef BREAK_LOGOUT
-           has_marker = true
-#endif
+           fi
         :: else
         fi;
+        prepared[_pid] = 0;
         is_in_doubt = false
     }
 }
 
-/* One renewal. `known` is the version of the state that the caller has found. */
-proctype renewal(byte known) {
+/* A login or a logout removes the files of others. */
+inline remove_prepared() {
+    atomic {
+#ifdef BREAK_FILES
+        number = PROCESSES;
+#endif
+        do
+        :: number < PROCESSES -> prepared[number] = 0; number++
+        :: else -> number = 0; break
+        od
+    }
+}
+
+/* One renewal. `known` is the version of the state that the caller has found, with `was_sent`. */
+proctype renewal(byte known; bool was_sent) {
     byte mine, next;
     mtype answer = nothing;
     bool has_room = true, is_current;
@@ -105,8 +138,8 @@ proctype renewal(byte known) {
 #ifndef BREAK_RELOAD
     /* Reads the state under the lock: another process may have renewed the login. */
     if
-    :: atomic { version != known || !has_state || !has_marker || is_over -> goto release }
-    :: atomic { version == known && has_state && has_marker && !is_over -> mine = refresh_token }
+    :: atomic { version != known || is_sent != was_sent || !IS_VALID || is_over -> goto release }
+    :: atomic { version == known && is_sent == was_sent && IS_VALID && !is_over -> mine = refresh_token }
     fi;
 #endif
 #ifndef BREAK_DOUBT
@@ -174,7 +207,7 @@ proctype renewal(byte known) {
     lock_holder = NOBODY;
 #endif
     if
-    :: answer == nothing -> skip
+    :: answer == nothing
     :: answer != nothing && has_room -> settle(answer)
     :: answer != nothing && !has_room -> skip
     fi;
@@ -197,11 +230,11 @@ proctype caller() {
     byte known = version;
 
     if
-    :: atomic { has_state && has_marker && !is_over -> run renewal(known); begun++ }
-    :: atomic { !has_state || !has_marker || is_over -> goto done }
+    :: atomic { IS_VALID && !is_over -> run renewal(known, is_sent); begun++ }
+    :: atomic { !IS_VALID || is_over -> goto done }
     fi;
     if
-    :: version != known || !has_marker || is_over
+    :: version != known || marker != 1 || is_over
     :: true                           /* the deadline */
     fi;
 done:
@@ -210,22 +243,55 @@ done:
 
 #ifdef LOGOUT
 proctype logout() {
+    byte number = 0;
+
 #ifndef BREAK_LOGOUT
-    has_marker = false;
+    marker = 0;
+    remove_prepared();
 #endif
     /* Waits for a renewal, until its own deadline. */
     if
     :: atomic { lock_holder == NOBODY -> lock_holder = _pid }
     :: true
     fi;
-    has_state = false;
-    has_marker = false;
+    state = 0;
+    marker = 0;
     atomic {
         if
         :: lock_holder == _pid -> lock_holder = NOBODY
         :: else
         fi;
         is_logout_over = true
+    }
+}
+#endif
+
+#ifdef LOGIN
+proctype login() {
+    byte number = 0;
+
+    is_logout_over;
+    /* Waits for a renewal, until its own deadline. */
+    if
+    :: atomic { lock_holder == NOBODY -> lock_holder = _pid }
+    :: true
+    fi;
+    state = 2;
+    marker = 2;
+    remove_prepared();
+#ifndef BREAK_SUPERSEDE
+    /* An older state may have been stored before the marker was. */
+    if
+    :: state != 2 -> state = 2
+    :: else
+    fi;
+#endif
+    atomic {
+        if
+        :: lock_holder == _pid -> lock_holder = NOBODY
+        :: else
+        fi;
+        is_login_over = true
     }
 }
 #endif
@@ -245,16 +311,26 @@ init {
         run expiry();
 #ifdef LOGOUT
         is_logout_over = false;
-        run logout()
+        run logout();
 #endif
+#ifdef LOGIN
+        is_login_over = false;
+        run login();
+#endif
+        skip
     };
     /* Everything has ended, apart from processes that have stopped. */
-    calls == CALLERS && begun == ended + stops && is_logout_over;
+    calls == CALLERS && begun == ended + stops && is_logout_over && is_login_over;
+#ifdef LOGIN
+    /* A process that was stopped while it stored an older login has not replaced the new one. */
+    assert(state == 2 && marker == 2);
+#else
 #ifdef LOGOUT
     /* A logout stays. */
-    assert(!(has_marker && has_state));
+    assert(!IS_VALID);
 #else
     /* Without a lost answer, a full disk or a kill, nothing costs a login. */
     assert(lost + kills + stops > 0 || (!is_over && refresh_token == accepted));
+#endif
 #endif
 }
