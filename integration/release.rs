@@ -466,17 +466,16 @@ fn the_files_of_several_machines_are_put_together_unless_one_was_changed() {
         call.env("YCRED_RELEASE_URL", "https://example.com/download").run()
     };
     let listed = collect("all").succeeds().stdout;
-    assert_eq!(listed.lines().count(), 4, "three archives and one installer: {listed}");
+    // Three archives, one installer and five manifests: every file that is published.
+    let published = fs::read_dir(work.join("all")).expect("a directory").count() - 1;
+    assert_eq!((listed.lines().count(), published), (9, 9), "{listed}");
     world.sandbox.call("sha256sum", ["-c", "--strict", "SHA256SUMS"]).within(work.join("all")).run().succeeds();
     let read = |path: &str| fs::read_to_string(work.join(path)).expect(path);
     for archive in ["linux-musl.tar.gz", "apple-darwin.tar.gz", "windows-msvc.zip"] {
-        assert!(read("all/manifests/ycred.yaml").contains(archive), "{archive}");
+        assert!(read("all/ycred.yaml").contains(archive), "{archive}");
     }
-    assert!(read("all/manifests/ycred.rb").contains("aarch64-apple-darwin"));
-    assert!(
-        read("all/manifests/ycred.json")
-            .contains("https://example.com/download/ycred-v1.2.3-x86_64-pc-windows-msvc.zip")
-    );
+    assert!(read("all/ycred.rb").contains("aarch64-apple-darwin"));
+    assert!(read("all/ycred.json").contains("https://example.com/download/ycred-v1.2.3-x86_64-pc-windows-msvc.zip"));
 
     // A file that was changed after it was built.
     fs::write(work.join("mac/install.sh"), "another installer\n").expect("written");
@@ -500,7 +499,7 @@ class Formula
     def install(*files) = files.each { |file| puts "install #{file}" }
     def install_symlink(links) = links.each { |from, to| puts "link #{to}" }
   end
-  %i[bin man1 bash_completion zsh_completion fish_completion].each { |name| define_method(name) { Place.new } }
+  %i[bin doc man1 bash_completion zsh_completion fish_completion].each { |name| define_method(name) { Place.new } }
 end
 load ARGV[0]
 Ycred.new.install
