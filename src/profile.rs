@@ -202,7 +202,10 @@ impl Profile {
         find::check_name(name).map_err(|error| match find::near_name(name, places) {
             // What is near the name of a profile is not a secret.
             Some(near) => Error::usage(format!("{by}: \"{name}\" is not a profile name")).hint(find::near_hint(&near)),
-            None if mask::is_path(name) => error.context(by),
+            None if mask::is_path(name) => match find::hint_for_file(name) {
+                Some(hint) => error.replace_hint(hint).context(by),
+                None => error.context(by),
+            },
             // It may be a secret.
             None => Error::usage(format!("{by}: this is not a profile name (not shown, because it may be a secret)"))
                 .hint(error.hint_text().unwrap_or_default()),

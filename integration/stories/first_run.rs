@@ -137,8 +137,9 @@ fn init_that_gets_no_token_says_how_to_go_on() {
     // A port of loopback on which nothing listens.
     let run = world.ycred(&["init", "prod", "--key-file", &key, "--iam-url", "http://127.0.0.1:1"]).run();
     let path = world.sandbox.path("config/prod.toml").display().to_string();
-    let hint =
-        format!("correct {path} and run `ycred token --profile prod`, or run `ycred init` again with --force; then");
+    let hint = format!(
+        "in profile {path}:3; then run `ycred token --profile prod`, or run `ycred init` again with --force; then"
+    );
     fails_with_hint(run, 4, &[&format!("{path}: profile created, but cannot get a token")], &hint);
     // Both ways work.
     let url = world.emulator.url();

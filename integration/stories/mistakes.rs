@@ -34,6 +34,21 @@ fn a_wrong_source_is_reported_before_any_other_key() {
 }
 
 #[test]
+fn the_bare_name_of_a_file_is_a_path_only_where_a_path_is_accepted() {
+    let sandbox = Sandbox::new();
+    sandbox.static_profile("prod");
+    for arguments in [&["token", "-p", "prod.toml"][..], &["status", "prod.toml"], &["refresh", "prod.toml"]] {
+        let run = sandbox.ycred(arguments).run();
+        assert!(format!("{}{}", run.stdout, run.stderr).contains("use ./prod.toml for the file, or prod for"), "{run}");
+    }
+    let both = [&["remove"][..], &["use"], &["rename", "prod"], &["init", "--metadata"]];
+    for (arguments, name) in both.iter().flat_map(|both| [(both, "prod.toml"), (both, "./prod.toml")]) {
+        let run = sandbox.ycred(arguments.iter().chain([&name])).run();
+        fails_with_hint(run, 2, &["it looks like a file"], "use the name of the profile: prod");
+    }
+}
+
+#[test]
 fn suggestions_are_near_and_include_profile_names() {
     let sandbox = Sandbox::new();
     for name in ["prod-eu", "test"] {

@@ -433,6 +433,10 @@ fn hint_to_go_on(error: Error, path: &str, name: &str) -> Error {
     let first = error.hint_text().map(|hint| format!("{hint}; ")).unwrap_or_default();
     let is_of_profile = error.kind != Kind::Unavailable && !is_about_variables(&error) || first.contains(path);
     let next = match is_of_profile {
+        // The first part says what to correct.
+        true if first.contains(path) => {
+            format!("then run `ycred token --profile {name}`, or run `ycred init` again with --force")
+        }
         true => {
             format!("correct {path} and run `ycred token --profile {name}`, or run `ycred init` again with --force")
         }

@@ -24,12 +24,7 @@ use crate::system::access;
 pub fn check_name(name: &str) -> Result<()> {
     if Path::new(name).extension().is_some_and(|ending| ending == "toml") {
         let error = Error::usage(format!("\"{name}\" is not a profile name: it looks like a file"));
-        // A path with a slash is refused only where a file has no place.
-        let stem = Path::new(name).file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-        return Err(match name.contains(std::path::is_separator) {
-            true => error.hint(format!("use the name of the profile: {stem}")),
-            false => error.hint(format!("use ./{name} for the file, or {stem} for the profile")),
-        });
+        return Err(error.hint(format!("use the name of the profile: {}", stem(name))));
     }
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let bytes = name.as_bytes();
@@ -45,6 +40,16 @@ pub fn check_name(name: &str) -> Result<()> {
     }
     Err(Error::usage(format!("\"{name}\" is not a profile name"))
         .hint("use 1 to 63 of a-z, 0-9, dot and dash, starting with a letter or digit; a path must contain a slash"))
+}
+
+/// Returns the hint about the bare name of a file where a path is accepted too.
+pub fn hint_for_file(name: &str) -> Option<String> {
+    let is_file = Path::new(name).extension().is_some_and(|ending| ending == "toml");
+    is_file.then(|| format!("use ./{name} for the file, or {} for the profile", stem(name)))
+}
+
+fn stem(name: &str) -> String {
+    Path::new(name).file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 /// Returns the error for a profile that does not exist, to a call that could use it.
@@ -433,7 +438,9 @@ mod tests {
             assert!(check_name(bad).is_err(), "{bad}");
         }
         let hint = |name| check_name(name).expect_err("a file").hint_text().expect("a hint");
-        assert_eq!(hint("x.toml"), "use ./x.toml for the file, or x for the profile");
+        assert_eq!(hint("x.toml"), "use the name of the profile: x");
+        assert_eq!(hint_for_file("x.toml").as_deref(), Some("use ./x.toml for the file, or x for the profile"));
+        assert_eq!(hint_for_file("x.tom"), None);
         assert_eq!(hint("./a/x.toml"), "use the name of the profile: x");
     }
 }

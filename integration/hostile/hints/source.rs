@@ -13,9 +13,10 @@ const CALLS: [&str; 4] = ["hint", "replace_hint", "map_hint", "mode_hint"];
 const HOLDERS: [&str; 5] = ["let hint ", "let decide ", "hint) = ", "hint: \"", "hint: format!"];
 
 /// Functions that return hints or parts of them.
-const FUNCTIONS: [&str; 22] = [
+const FUNCTIONS: [&str; 23] = [
     "fn hint_with_place",
     "fn hint_for_host",
+    "fn hint_for_file",
     "fn edit_for_host",
     "fn reason_for_distrust",
     "fn reason_for_exposure",
