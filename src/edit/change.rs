@@ -12,7 +12,7 @@ use crate::disk::places::Places;
 use crate::disk::store::{self, Lock};
 use crate::edit::dry_run::DryRun;
 use crate::edit::journal::{Journal, JournalEntry, What};
-use crate::edit::lock::{self, OwnersLock};
+use crate::edit::lock::{self, OwnersLock, Patience};
 use crate::edit::target::{self, TargetFile, Written};
 use crate::system;
 
@@ -21,6 +21,7 @@ pub struct Editor {
     /// The directory of the journal.
     directory: PathBuf,
     clock: &'static dyn Clock,
+    patience: Patience,
     pub is_dry_run: bool,
     dry_run: RefCell<DryRun>,
     /// The links that this run has removed or restored, or would have.
@@ -77,6 +78,7 @@ impl Editor {
         Ok(Self {
             directory: state.join("setup"),
             clock,
+            patience: Patience::default(),
             is_dry_run,
             dry_run: RefCell::default(),
             undone_links: RefCell::default(),
@@ -102,14 +104,14 @@ impl Editor {
         }
     }
 
-    /// Returns true if a file contains a word, or would contain it. A file that cannot be read may contain it.
+    /// Returns true if a file contains a word, or would contain it. A file that cannot be read, or that is away, may contain it.
     pub fn may_contain(&self, file: &Path, word: &str) -> bool {
         if let Some(text) = self.dry_run.borrow().text(file) {
             return text.as_ref().is_some_and(|text| text.contains(word));
         }
         match std::fs::read(file) {
             Ok(content) => String::from_utf8_lossy(&content).contains(word),
-            Err(error) => error.kind() != std::io::ErrorKind::NotFound,
+            Err(_) => true,
         }
     }
 
@@ -280,8 +282,9 @@ impl Editor {
         };
         // The read below would wait for it.
         self.remove_abandoned_lock();
-        let deadline = Deadline::after(self.clock, lock::PATIENCE);
-        let mut target = TargetFile::read_settled(path, lock.map(lock_of).as_deref(), &deadline, self.clock)?;
+        let lock = lock.map(lock_of);
+        let read = |deadline: &Deadline| TargetFile::read_settled(path, lock.as_deref(), deadline, self.clock);
+        let mut target = self.patience.spend(self.clock, read)?;
         self.dry_run.borrow().apply(&mut target);
         Ok(target)
     }
@@ -290,7 +293,7 @@ impl Editor {
     fn check_edit(&self, target: &TargetFile, owner: OwnerLock, plan: &EditPlan, journal: &Journal) -> Result<()> {
         self.check_directory()?;
         if let Some((path, name)) = owners_path(target, owner) {
-            lock::wait(&lock_of(path.to_owned()), name, self.clock)?;
+            lock::wait(&lock_of(path.to_owned()), name, &self.patience, self.clock)?;
         }
         journal.check(&[], &plan.remove)?;
         journal.check(&plan.put, &[])?;
@@ -457,7 +460,9 @@ impl Editor {
 
     fn owners_lock(&self, target: &TargetFile, owner: OwnerLock) -> Result<Option<OwnersLock>> {
         match owners_path(target, owner) {
-            Some((path, name)) => lock::acquire(&lock_of(path.to_owned()), name, &self.directory, self.clock),
+            Some((path, name)) => {
+                lock::acquire(&lock_of(path.to_owned()), name, &self.directory, &self.patience, self.clock)
+            }
             None => Ok(None),
         }
     }

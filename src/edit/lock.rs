@@ -4,6 +4,7 @@
 //! lock. A note with the lock's inode is written first, so that the next run can remove the lock of a killed process.
 #![expect(clippy::disallowed_methods, reason = "creates and removes locks of other programs")]
 
+use std::cell::Cell;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -19,8 +20,29 @@ use crate::edit::target::TEMPORARY;
 use crate::system::signals::EndingSignalsBlocked;
 use crate::system::{access, attributes};
 
-/// How long to wait for another program's lock. Its owner holds it for milliseconds.
-pub const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a run waits for locks of other programs, all in all. An owner holds its lock for milliseconds.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What is left of [`PATIENCE`]. A lock that nobody releases costs a run this time once, however many files and clients need it.
+pub struct Patience {
+    left: Cell<Duration>,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { left: Cell::new(PATIENCE) }
+    }
+}
+
+impl Patience {
+    /// Waits until the deadline that is left. What this takes is gone.
+    pub fn spend<T>(&self, clock: &dyn Clock, wait: impl FnOnce(&Deadline) -> T) -> T {
+        let began = clock.elapsed();
+        let result = wait(&Deadline::after(clock, self.left.get()));
+        self.left.set(self.left.get().saturating_sub(clock.elapsed().saturating_sub(began)));
+        result
+    }
+}
 
 /// The note about a lock, in the state directory.
 pub const NOTE: &str = "held-lock.json";
@@ -57,9 +79,14 @@ impl Drop for OwnersLock {
 ///
 /// # Errors
 /// Unavailable (4): another program holds the lock. Profile (3): the lock cannot be created.
-pub fn acquire(path: &Path, owner: &str, notes: &Path, clock: &dyn Clock) -> Result<Option<OwnersLock>> {
-    let deadline = Deadline::after(clock, PATIENCE);
-    let attempt = store::poll(&deadline, clock, || {
+pub fn acquire(
+    path: &Path,
+    owner: &str,
+    notes: &Path,
+    patience: &Patience,
+    clock: &dyn Clock,
+) -> Result<Option<OwnersLock>> {
+    let attempt = || {
         let signals = EndingSignalsBlocked::start();
         match create(path, notes) {
             Ok(note) => Some(Ok(Some(OwnersLock { lock: path.to_owned(), note, _signals: signals }))),
@@ -67,8 +94,8 @@ pub fn acquire(path: &Path, owner: &str, notes: &Path, clock: &dyn Clock) -> Res
             Err(error) if attributes::is_fixed_in_place(&error) => Some(Ok(None)),
             Err(error) => Some(Err(error)),
         }
-    });
-    match attempt {
+    };
+    match patience.spend(clock, |deadline| store::poll(deadline, clock, attempt)) {
         Some(attempt) => attempt.map_err(|error| {
             Error::profile(format!("{}: cannot create the lock: {}", path.display(), describe(&error)))
         }),
@@ -85,9 +112,9 @@ fn held(path: &Path, owner: &str) -> Error {
 ///
 /// # Errors
 /// Unavailable (4): another program keeps it.
-pub fn wait(path: &Path, owner: &str, clock: &dyn Clock) -> Result<()> {
-    let deadline = Deadline::after(clock, PATIENCE);
-    let free = store::poll(&deadline, clock, || fs::symlink_metadata(path).is_err().then_some(()));
+pub fn wait(path: &Path, owner: &str, patience: &Patience, clock: &dyn Clock) -> Result<()> {
+    let is_free = || fs::symlink_metadata(path).is_err().then_some(());
+    let free = patience.spend(clock, |deadline| store::poll(deadline, clock, is_free));
     free.ok_or_else(|| held(path, owner))
 }
 
@@ -136,4 +163,30 @@ pub fn remove_abandoned(notes: &Path) {
         }
     }
     let _ = store::remove(&path);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::clock::Timestamp;
+    use crate::base::clock::tests::FixedClock;
+
+    #[test]
+    fn a_run_waits_once_for_locks_that_nobody_releases() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let lock = |name: &str| directory.path().join(name);
+        for name in ["one.lock", "two.lock"] {
+            fs::write(lock(name), "").expect("a lock");
+        }
+        let (clock, patience) = (FixedClock::at(Timestamp(0)), Patience::default());
+        assert!(wait(&lock("one.lock"), "kubectl", &patience, &clock).is_err());
+        assert_eq!(clock.elapsed(), PATIENCE);
+        assert!(acquire(&lock("two.lock"), "git", directory.path(), &patience, &clock).is_err());
+        assert!(wait(&lock("one.lock"), "kubectl", &patience, &clock).is_err());
+        assert_eq!(clock.elapsed(), PATIENCE, "no time is left for the others");
+        // A free lock needs none.
+        assert!(wait(&lock("three.lock"), "git", &patience, &clock).is_ok());
+        assert!(acquire(&lock("three.lock"), "git", directory.path(), &patience, &clock).is_ok());
+        assert_eq!(clock.elapsed(), PATIENCE);
+    }
 }
