@@ -286,7 +286,14 @@ fn without_ours(
     let place = JournalEntry::new(CLIENT.name, &target.real, host, option(key, &[]));
     let (Some(entry), Some(text)) = (journal.find(&place), &target.text) else { return Ok(unchanged()) };
     let undo = |entry: &JournalEntry, text: &str| match undo(entry, text, false) {
-        Ok(Undone::Changed) => undo_option(git, entry, text, false),
+        // What ycred wrote and somebody changed is still ycred's as long as it runs ycred.
+        Ok(Undone::Changed) => match &entry.what {
+            What::Option { name, .. } if git.values(text, name)?.iter().any(|value| is_ours(value)) => {
+                let before = values_before(entry, &git.values(text, name)?);
+                git.set(text, name, &before).map(|text| Undone::Restored(Some(text)))
+            }
+            _ => undo_option(git, entry, text, false),
+        },
         Ok(undone) => Ok(undone),
         Err(_) => Ok(Undone::Changed),
     };
@@ -297,12 +304,20 @@ fn without_ours(
     })
 }
 
+/// Returns what stood in a place before setup, and what others have added to it since.
+fn values_before(entry: &JournalEntry, current: &[String]) -> Vec<String> {
+    let What::Option { before, ours, .. } = &entry.what else { return Vec::new() };
+    let is_added =
+        |value: &&String| !value.is_empty() && !is_ours(value) && !before.contains(value) && !ours.contains(value);
+    before.iter().chain(current.iter().filter(is_added)).cloned().collect()
+}
+
 /// Takes ycred's values out of a file that has changed since.
 fn undo_option(git: &Git, entry: &JournalEntry, text: &str, is_forced: bool) -> Result<Undone> {
     let What::Option { name, before, ours } = &entry.what else { return Ok(Undone::Changed) };
     let current = git.values(text, name)?;
     let Some(command) = ours.last() else { return Ok(Undone::Absent) };
-    if !current.contains(command) {
+    if !current.contains(command) && !current.iter().any(|value| is_ours(value)) {
         return Ok(Undone::Absent);
     }
     if current != *ours && !is_forced {

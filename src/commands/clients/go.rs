@@ -63,6 +63,10 @@ fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
         let key = entry(target, Vec::new(), Vec::new());
         let (original, is_new) = match journal.find(&key).map(|entry| (entry, undo_entry(entry, &text, false))) {
             Some((entry, Ok(Undone::Restored(original)))) => (original.unwrap_or_default(), entry.created),
+            // What ycred wrote and somebody changed is still ycred's as long as it runs ycred.
+            Some((entry, Ok(Undone::Changed))) => {
+                (with_value(&text, value_before(entry, &text).as_deref()), entry.created)
+            }
             _ => (text.clone(), target.text.is_none()),
         };
         let before = value(&original).map(str::to_owned);
@@ -118,6 +122,17 @@ fn with_value(text: &str, value: Option<&str>) -> String {
         lines.insert(if position.is_some() { at } else { lines.len() }, new);
     }
     lines.concat()
+}
+
+/// Returns what the option was before setup, and the methods that others have added since.
+fn value_before(entry: &JournalEntry, text: &str) -> Option<String> {
+    let What::Option { before, ours, .. } = &entry.what else { return None };
+    let known: Vec<&str> = before.iter().chain(ours).flat_map(|value| methods(value)).collect();
+    let added = methods(value(text).unwrap_or_default());
+    let added: Vec<&str> = added.into_iter().filter(|method| !is_ours(method) && !known.contains(method)).collect();
+    let former = before.first().map(String::as_str).unwrap_or_default();
+    let all: Vec<&str> = methods(former).into_iter().chain(added).collect();
+    (!all.is_empty()).then(|| all.join("; "))
 }
 
 /// Takes ycred's method out of a file that has changed since.
