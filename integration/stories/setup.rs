@@ -2,6 +2,7 @@
 //! byte.
 
 mod accounts;
+mod corners;
 mod corpus;
 mod docker;
 mod dry_run;

@@ -122,6 +122,8 @@ pub const XDG_CACHE_HOME: &str = "XDG_CACHE_HOME";
 pub const XDG_STATE_HOME: &str = "XDG_STATE_HOME";
 pub const XDG_DATA_HOME: &str = "XDG_DATA_HOME";
 pub const XDG_RUNTIME_DIR: &str = "XDG_RUNTIME_DIR";
+pub const REGISTRY_AUTH_FILE: &str = "REGISTRY_AUTH_FILE";
+pub const CONTAINERS_REGISTRIES_CONF: &str = "CONTAINERS_REGISTRIES_CONF";
 
 /// systemd's `CacheDirectory=` (systemd.exec(5)): the cache of a unit without a home directory.
 pub const CACHE_DIRECTORY: &str = "CACHE_DIRECTORY";

@@ -1,5 +1,6 @@
 //! A command's row in the table, and a call of it.
 
+use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches};
 
 use crate::base::error::{Error, Result};
@@ -117,6 +118,26 @@ impl CommandCall {
     /// Returns the profile that `--profile` names.
     pub fn profile_by_flag(&self) -> ProfileRef {
         self.options.profile_ref()
+    }
+
+    /// Returns the command line, to repeat it in a hint.
+    pub fn line(&self) -> String {
+        let given = |id: &str| self.matches.value_source(id) == Some(ValueSource::CommandLine);
+        let (mut operands, mut flags) = (Vec::new(), Vec::new());
+        for id in self.matches.ids().map(clap::Id::as_str).filter(|id| given(id)) {
+            let is_operand = self.tree_of_command().get_positionals().any(|argument| argument.get_id() == id);
+            let values = self.matches.get_raw(id).into_iter().flatten().map(shell::word);
+            match self.matches.try_get_one::<bool>(id) {
+                Ok(Some(_)) => flags.push(format!(" --{id}")),
+                _ if is_operand => operands.extend(values.map(|value| format!(" {value}"))),
+                _ => flags.extend(values.map(|value| format!(" --{id} {value}"))),
+            }
+        }
+        format!("ycred {}{}{}", self.command.name, operands.concat(), flags.concat())
+    }
+
+    fn tree_of_command(&self) -> clap::Command {
+        (self.command.arguments)(clap::Command::new(self.command.name))
     }
 
     /// Returns the value of a positional argument or an option.

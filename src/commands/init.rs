@@ -574,3 +574,19 @@ fn absolute(key: &str, path: &str, session: &Session<'_>) -> Result<String> {
     places::absolute(Path::new(path), session.places.home.as_deref())
         .map_err(|why| Error::usage(format!("{path}: {why}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::painting::Look;
+
+    #[test]
+    fn colour_is_for_changes_and_not_for_words_in_sentences() {
+        let look = Look { has_colour: true, is_ascii: false, paints: COMMAND.paints };
+        assert_eq!(
+            look.stdout("kubectl: cannot be set up yet: not set up\n"),
+            "kubectl: cannot be set up yet: not set up\n"
+        );
+        assert!(look.stdout("+ command: x\n").contains('\u{1b}'));
+    }
+}

@@ -23,7 +23,7 @@ pub const SETUP: Command = Command {
         Example { call: "ycred setup kubectl", about: "make the current kubeconfig user run ycred" },
         Example { call: "ycred setup kubectl --all --quiet", about: "the same for all users that run yc" },
     ],
-    paints: PAINTS,
+    paints: LIST_PAINTS,
     failure_document: Some(|error| document(&Report::failed(error.clone()), false)),
     ..Command::new("setup", "configure client programs to use ycred", setup_arguments, run)
 };
@@ -38,10 +38,13 @@ pub const UNSETUP: Command = Command {
     ..Command::new("unsetup", "undo what setup has configured", unsetup_arguments, run)
 };
 
-/// The removed and the added lines of a change, and the list of clients.
-pub const PAINTS: &[Paint] = &[
-    Paint::Line("- ", Colour::Removed),
-    Paint::Line("+ ", Colour::Added),
+/// The removed and the added lines of a change.
+pub const PAINTS: &[Paint] = &[Paint::Line("- ", Colour::Removed), Paint::Line("+ ", Colour::Added)];
+
+/// These lines, and the verdicts in the list of clients.
+const LIST_PAINTS: &[Paint] = &[
+    PAINTS[0],
+    PAINTS[1],
     Paint::Word("not set up", Colour::Caution),
     Paint::Word("not working", Colour::Bad),
     Paint::Word("set up", Colour::Good),
@@ -126,7 +129,10 @@ fn unsetup_arguments(command: clap::Command) -> clap::Command {
 fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
     let is_json = call.matches.get_flag("json");
     let is_dry_run = call.matches.get_flag("dry-run");
-    let editor = Editor::new(session.places, session.clock, is_dry_run);
+    let editor = Editor::new(session.places, session.clock, is_dry_run).map_err(|error| match error.hint_text() {
+        Some(hint) if hint.contains("without sudo") => error.replace_hint(format!("{hint}: {}", call.line())),
+        _ => error,
+    });
     let report = match editor.as_ref().map_err(Clone::clone).and_then(|editor| report(call, editor, session)) {
         // Programs get the document in any case. The exit code is the same.
         Err(error) if is_json => Report::failed(error),
@@ -172,8 +178,12 @@ fn report(call: &CommandCall, editor: &Editor, session: &Session<'_>) -> Result<
             let call = setup_call(client, false);
             if is_setup { undo::setup(&call, session) } else { undo::unsetup(&call, session) }
         }
-        None if call.matches.get_flag("all") && is_setup => Ok(setup_all(setup_call, session)),
+        None if call.matches.get_flag("all") && is_setup => {
+            check_no_flags(call)?;
+            Ok(setup_all(setup_call, session))
+        }
         None if call.matches.get_flag("all") => {
+            check_no_flags(call)?;
             let calls: Vec<SetupCall<'_>> = CLIENTS.iter().map(|client| setup_call(*client, true)).collect();
             undo::unsetup_all(&calls, session)
         }
@@ -196,10 +206,22 @@ fn named(name: &str, call: &CommandCall, session: &Session<'_>) -> Result<&'stat
     })
 }
 
+fn is_given(flag: &str, call: &CommandCall) -> bool {
+    call.matches.value_source(flag) == Some(clap::parser::ValueSource::CommandLine)
+}
+
+/// Rejects flags that select a part of one client, in a call for all clients.
+fn check_no_flags(call: &CommandCall) -> Result<()> {
+    match CLIENT_FLAGS.iter().find(|(flag, ..)| is_given(flag, call)) {
+        Some((flag, ..)) => Err(Error::usage(format!("cannot use --{flag} with all clients"))
+            .hint(format!("name the client, such as `ycred {} docker`", call.command.name))),
+        None => Ok(()),
+    }
+}
+
 /// Rejects flags that belong to other clients.
 fn check_flags(client: &Client, call: &CommandCall) -> Result<()> {
-    let is_given = |flag: &str| call.matches.value_source(flag) == Some(clap::parser::ValueSource::CommandLine);
-    let foreign = CLIENT_FLAGS.iter().find(|(flag, ..)| is_given(flag) && !client.flags.contains(flag));
+    let foreign = CLIENT_FLAGS.iter().find(|(flag, ..)| is_given(flag, call) && !client.flags.contains(flag));
     match foreign {
         Some((flag, ..)) => Err(Error::usage(format!("cannot use --{flag} with {}", client.name))
             .hint(format!("`ycred {} --help` shows which flags belong to which client", call.command.name))),

@@ -63,6 +63,7 @@ fn what_pip_would_prefer_is_refused_or_named() {
     machine.world.sandbox.file(PIP_CONF, "broken\n");
     machine.setup(&["pip"]).run().exits(3).stderr_has("pip.conf:1:").stderr_has("pip cannot read it either");
     assert!(!machine.path(KEYRING).is_symlink() && machine.journal().is_empty());
+    machine.world.sandbox.script("bin/pip", "#!/bin/sh\n");
     // The link must come first in PATH.
     fs::remove_file(machine.path(PIP_CONF)).expect("removed");
     let directory = machine.path("home/.local/lib/ycred");

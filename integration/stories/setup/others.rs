@@ -197,7 +197,7 @@ fn what_aws_would_prefer_or_cannot_read_is_refused() {
         .file("home/.aws/credentials", "[yc]\naws_access_key_id = A\naws_secret_access_key = s3cret\n");
     machine.setup(&["aws"]).run().exits(3).stderr_has("credentials: [yc] has static keys");
     machine.setup(&["aws", "--name", "other"]).run().succeeds().stdout_has("[profile other]: ycred profile prod");
-    machine.setup(&["aws", "--name", "a b"]).run().exits(2).stderr_has("not a profile name");
+    machine.setup(&["aws", "--name", "a]b"]).run().exits(2).stderr_has("not a profile name");
     // Without a journal, the option that names ycred is removed.
     fs::remove_dir_all(machine.path("state/setup")).expect("removed");
     machine.unsetup(&["aws"]).run().succeeds().stdout_has("[profile other]: removed credential_process");

@@ -50,11 +50,11 @@ const STORAGE: [(&str, &str, &str); 2] = [
 
 fn name(call: &SetupCall<'_>) -> Result<String> {
     let name = call.value("name").unwrap_or(DEFAULT_NAME);
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    match !name.is_empty() && name.chars().all(is_plain) {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_. ".contains(c);
+    match !name.is_empty() && name.trim() == name && name.chars().all(is_plain) {
         true => Ok(name.to_owned()),
         false => Err(Error::usage(format!("--name: \"{name}\" is not a profile name"))
-            .hint("use letters, digits, dots and dashes")),
+            .hint("use letters, digits, dots, dashes and blanks")),
     }
 }
 
@@ -74,7 +74,11 @@ fn section_of(name: &str, root: &TreeNode) -> Result<String> {
 }
 
 fn written_section(name: &str) -> String {
-    if name == "default" { name.to_owned() } else { format!("profile {name}") }
+    match name {
+        "default" => name.to_owned(),
+        name if name.contains(' ') => format!("profile '{name}'"),
+        name => format!("profile {name}"),
+    }
 }
 
 fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
@@ -83,6 +87,7 @@ fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
     let ycred = program::ycred(call, session)?;
     let path = path(session)?;
     for (path, kind) in files(session)? {
+        refuse_repeated(&path, call)?;
         refuse_preferred(&path, kind, &name)?;
     }
     let file =
@@ -120,6 +125,18 @@ fn quoted(word: &str) -> String {
 fn files(session: &Session<'_>) -> Result<[(PathBuf, AwsFileKind); 2]> {
     let credentials = in_home(AWS_SHARED_CREDENTIALS_FILE, "credentials", session)?;
     Ok([(credentials, AwsFileKind::Credentials), (path(session)?, AwsFileKind::Configuration)])
+}
+
+/// A repeated option makes AWS refuse the whole file, for every profile.
+fn refuse_repeated(path: &Path, call: &SetupCall<'_>) -> Result<()> {
+    let text = call.editor.text(path).unwrap_or_default();
+    let Ok(root) = Format::Ini.parse(&text) else { return Ok(()) };
+    let Some((section, key)) = config::repeated(&root) else { return Ok(()) };
+    let line = text[..key.span.start].matches('\n').count() + 1;
+    let name = public::word(key.as_text().unwrap_or_default());
+    let section = if profile_of(section).is_some() { format!("[{section}]") } else { "a section".to_owned() };
+    Err(Error::profile(format!("{}:{line}: {name} is there twice in {section}", path.display()))
+        .hint("AWS cannot read the file; remove one of the two lines, then run the command again"))
 }
 
 /// AWS never runs ycred for a profile that has another origin of credentials, and says nothing about it.

@@ -8,7 +8,6 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use crate::base::environment::{XDG_CONFIG_HOME, XDG_RUNTIME_DIR};
 use crate::base::error::{Error, Result};
 use crate::base::hosts::DEFAULT_ENDPOINT;
 use crate::base::shell;
@@ -280,9 +279,9 @@ fn add_notes(report: &mut Report, path: &Path, session: &Session<'_>) {
             path.display()
         ));
     }
-    if let Some(directory) = session.environment.absolute(XDG_RUNTIME_DIR) {
-        for host in auths_of(&directory.join("containers/auth.json")) {
-            report.notes.push(format!("podman prefers its own login for {host}: podman logout {host}"));
+    for config::PodmanFile { path, logout } in config::podman_files(session) {
+        for host in auths_of(&path) {
+            report.notes.push(format!("podman prefers its own login for {host}: {logout} {host}"));
         }
     }
     // Programs show nothing else if the helper has no credentials for a registry.
@@ -344,11 +343,12 @@ fn remaining(call: &SetupCall<'_>, session: &Session<'_>) -> Vec<(String, String
 /// Returns the file of docker's or podman's configuration that names a helper.
 fn file_naming_link(call: &SetupCall<'_>, session: &Session<'_>, link: &Path) -> Option<PathBuf> {
     let helper = programs::own_name(link)?.strip_prefix(PREFIX)?;
-    let environment = session.environment;
-    let runtime = environment.absolute(XDG_RUNTIME_DIR);
-    let home = session.places.home.clone();
-    let configuration = environment.absolute(XDG_CONFIG_HOME).or_else(|| home.map(|home| home.join(".config")));
-    let containers = [runtime, configuration].into_iter().flatten().map(|path| path.join("containers/auth.json"));
+    let general = config::registries_files(session);
+    let names = |path: &&PathBuf| call.editor.text(path).is_some_and(|text| config::has_general_helper(&text, helper));
+    if let Some(path) = general.iter().find(names) {
+        return Some(path.clone());
+    }
+    let containers = config::podman_files(session).into_iter().map(|file| file.path);
     let noted = call.editor.journal().map(|journal| {
         let entries = journal.of_client(CLIENT.name).filter(|entry| matches!(entry.what, What::Value { .. }));
         entries.map(|entry| entry.file.clone()).collect::<Vec<_>>()

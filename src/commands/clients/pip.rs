@@ -32,7 +32,13 @@ pub const CLIENT: Client = Client {
     ..Client::PLAIN
 };
 
+/// Programs that are pip, or run it as a module.
+const PROGRAMS: [&str; 4] = ["pip", "pip3", "python3", "python"];
+
 fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
+    if !program::is_any_found(&PROGRAMS, session) {
+        return Err(Error::usage("neither pip nor python3 is in PATH").hint("install pip"));
+    }
     let chosen = keyring::chosen(call, session)?;
     let ycred = program::ycred(call, session)?;
     let link = keyring::link_path(session)?;

@@ -107,6 +107,14 @@ const FLAGS: &[&str] = &[
     "--cloud-id",
     "--folder-id",
     "--folder-name",
+    "--organization-id",
+    "--federation-id",
+    "--federation-endpoint",
+    "--subject-id",
+    "--username",
+    "--userpool-id",
+    "--instance-service-account",
+    "--service-account-key",
     "--cluster-name",
     "--cluster-id",
     "--id",
@@ -129,6 +137,21 @@ const FLAGS: &[&str] = &[
     "--",
 ];
 
+/// Options of AWS's files that are often there.
+const OPTIONS: &[&str] = &[
+    "region",
+    "output",
+    "endpoint_url",
+    "credential_process",
+    "aws_access_key_id",
+    "aws_secret_access_key",
+    "aws_session_token",
+    "role_arn",
+    "source_profile",
+    "s3",
+    "services",
+];
+
 /// Returns true for the name of a profile of ycred or yc.
 pub fn is_profile_name(name: &str) -> bool {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
@@ -149,6 +172,11 @@ pub fn program(command: &str) -> &str {
     let is_known = PROGRAMS.contains(&name.strip_suffix(".exe").unwrap_or(name)) && command.chars().all(is_plain);
     let exists = || Path::new(command).is_absolute() && programs::is_program(Path::new(command));
     if is_known || exists() { command } else { HIDDEN }
+}
+
+/// Returns the name of an option as it may be printed.
+pub fn word(name: &str) -> &str {
+    if OPTIONS.contains(&name) { name } else { "an option" }
 }
 
 /// Returns a program's name for a sentence.

@@ -50,7 +50,11 @@ impl ClientRow {
         let faults: Vec<String> = self.faults.iter().map(|(place, why)| format!("{place} ({why})")).collect();
         let mut parts = Vec::new();
         if !sound.is_empty() {
+            let again = format!("again: {}", self.command);
             parts.push(format!("set up: {}", sound.join(", ")));
+            if faults.is_empty() {
+                parts.push(again);
+            }
         }
         if !faults.is_empty() {
             let how = format!("how to fix it: ycred doctor {}", self.name);
@@ -131,6 +135,9 @@ impl Report {
         }
         let reasons: Vec<String> = self.failures.iter().map(Error::reason).collect();
         let error = Error::new(first.kind, reasons.join("; "));
+        if self.failures.iter().all(|failure| failure.hint_text().is_none()) {
+            return Some(error);
+        }
         let hint = first.hint_text().filter(|hint| others.iter().all(|other| other.hint_text().as_ref() == Some(hint)));
         Some(error.hint(hint.unwrap_or_else(|| match is_quiet {
             true => "the same command without --quiet shows how to fix each of them".to_owned(),

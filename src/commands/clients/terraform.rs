@@ -2,6 +2,7 @@
 
 mod check;
 pub mod config;
+mod syntax;
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
@@ -69,6 +70,12 @@ fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
     report.changes.push(change);
     report.notes.extend(ycred.note);
     report.notes.extend(chosen.kept_note);
+    for path in files.iter().filter(|path| **path != target) {
+        let text = TargetFile::read(path)?.text.unwrap_or_default();
+        if let Some((line, why)) = syntax::error(&text) {
+            report.notes.push(format!("terraform cannot read {}:{line}: {why}", path.display()));
+        }
+    }
     if file.is_none()
         && let Some((variable, hiding)) = chosen_file(session)
     {
@@ -134,11 +141,16 @@ fn write_block(call: &SetupCall<'_>, path: &Path, is_shared: bool, helper: &str)
     let report = RefCell::new(None);
     let (_, is_changed) = call.editor.edit(path, OwnerLock::None, |target, journal| {
         let text = target.text.clone().unwrap_or_default();
+        if let Some((line, why)) = syntax::error(&text) {
+            return Err(Error::profile(format!("{}:{line}: {why}", target.spelled.display()))
+                .hint("terraform cannot read the file either; fix that line, then run the command again"));
+        }
         let mut planned = ChangeReport::new(CLIENT.name, &target.spelled, "credentials_helper");
         let key =
             JournalEntry::new(CLIENT.name, &target.real, "credentials_helper", What::Text { ours: String::new() });
         let ours = block(helper, splice::newline(&text));
-        if text.contains(&ours) {
+        // Somebody may have changed the block, but not which helper it names. Terraform merges a second one with it.
+        if text.contains(&ours) || helpers(&text).iter().any(|(_, known)| known == helper) {
             planned.summary = "credentials_helper: already set up".to_owned();
             *report.borrow_mut() = Some(planned);
             return Ok(EditPlan { after: target.text.clone(), put: Vec::new(), remove: Vec::new() });
@@ -177,7 +189,14 @@ fn undo_without_journal(call: &SetupCall<'_>, session: &Session<'_>) -> Result<R
     let selected = call.real_path("file", session)?;
     let is_selected =
         |place: &Use| selected.as_ref().is_none_or(|file| program::is_one_of(&place.file, std::slice::from_ref(file)));
-    for place in uses(session).into_iter().filter(is_selected) {
+    let mut places: Vec<Use> = uses(session).into_iter().filter(is_selected).collect();
+    // `--file` may name one that only `--file` has made known.
+    if let Some(file) = selected.as_ref().filter(|_| places.is_empty()) {
+        let text = call.editor.text(file).unwrap_or_default();
+        let helper = helpers(&text).into_iter().map(|(_, helper)| helper).find(|helper| is_ours(helper));
+        places.extend(helper.map(|label| Use { file: file.clone(), label, profile: None, note: None }));
+    }
+    for place in places {
         let is_own_file = place.file.file_name().is_some_and(|name| name == OWN_FILE);
         let planned = RefCell::new((false, String::new()));
         call.editor.edit(&place.file, OwnerLock::None, |target, _| {

@@ -129,8 +129,10 @@ fn reported(stderr: &[u8]) -> Option<Error> {
 pub fn version(path: &Path, session: &Session<'_>) -> Option<String> {
     let trial = Trial { program: path.to_owned(), arguments: vec!["--version".to_owned()], ..Trial::default() };
     let result = trial.run(session).ok().filter(|result| result.is_success)?;
-    let words = result.stdout.expose().split_whitespace().nth(1)?;
-    (words.len() <= 40).then(|| words.to_owned())
+    // Under the name of a hook's link, the line may begin otherwise: `docker-credential-ycred (ycred) v1.2.3`.
+    let mut words = result.stdout.expose().split_whitespace().map(|word| word.trim_start_matches('v'));
+    let version = words.find(|word| word.starts_with(|c: char| c.is_ascii_digit()))?;
+    (version.len() <= 40).then(|| version.to_owned())
 }
 
 /// Returns how to call ycred in a shell: by its name, if PATH leads to this program.

@@ -41,7 +41,12 @@ impl DoctorReport {
                 fix: finding.fix.as_deref().map(|fix| rewrite(&clean(fix), Field::Fix)),
                 seconds: (took.as_secs_f64() * 1000.0).round() / 1000.0,
             };
+            let selected = rows.len();
             rows.extend(findings.iter().filter(|finding| is_selected(check.id, finding.part)).map(row));
+            // A finding about the whole check applies to each part.
+            if rows.len() == selected {
+                rows.extend(findings.iter().filter(|finding| finding.part.is_empty()).map(row));
+            }
         }
         Self { rows }
     }

@@ -58,19 +58,12 @@ impl AwsFile {
                 .fix(fixes::edit(&path, error.line))
         })?;
         let file = Self { path: path.clone(), text, root };
-        for (section, options) in file.root.members() {
-            for (at, (key, _)) in options.members().iter().enumerate() {
-                let is_repeated = options.members()[..at].iter().any(|(other, _)| other == key);
-                if is_repeated {
-                    let line = file.line(key);
-                    let name = key.as_text().unwrap_or_default();
-                    let section = section.as_text().unwrap_or_default();
-                    let what =
-                        format!("{}: {name} is there twice in [{section}], so AWS cannot read the file", place(line));
-                    let fix = fixes::change(&path, &format!("{line}d"), line);
-                    return Err(Finding::fail(what).part("config").fix(fix).named(section));
-                }
-            }
+        if let Some((section, key)) = config::repeated(&file.root) {
+            let line = file.line(key);
+            let name = key.as_text().unwrap_or_default();
+            let what = format!("{}: {name} is there twice in [{section}], so AWS cannot read the file", place(line));
+            let fix = fixes::change(&path, &format!("{line}d"), line);
+            return Err(Finding::fail(what).part("config").fix(fix).named(section));
         }
         Ok(file)
     }

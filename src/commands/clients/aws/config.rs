@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::base::environment::AWS_CONFIG_FILE;
 use crate::base::error::{Error, Result};
 use crate::base::shell;
+use crate::edit::tree::TreeNode;
 use crate::session::Session;
 
 /// The option that names the program to run.
@@ -50,6 +51,16 @@ pub fn is_ours(process: &str) -> bool {
     let words = process.replace(['"', '\''], "");
     let program = words.split(" aws").next().unwrap_or_default();
     program.rsplit('/').next() == Some("ycred")
+}
+
+/// Finds an option that is in a section twice: the section, and the second option. AWS cannot read such a file at all.
+pub fn repeated(root: &TreeNode) -> Option<(&str, &TreeNode)> {
+    root.members().iter().find_map(|(section, options)| {
+        let options = options.members();
+        let is_repeated = |at: usize| options[..at].iter().any(|(other, _)| *other == options[at].0);
+        let at = (0..options.len()).find(|at| is_repeated(*at))?;
+        Some((section.as_text().unwrap_or_default(), &options[at].0))
+    })
 }
 
 /// Returns the arguments of `setup` that select a section.

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::base::environment::XDG_RUNTIME_DIR;
 use crate::base::error::{Error, Result};
 use crate::base::hosts::Host;
 use crate::base::shell;
@@ -288,12 +287,11 @@ fn passwords(path: &Path, root: &TreeNode, hosts: &[String], session: &Session<'
             Finding::warn(what).part("password").fix(format!("docker logout {}", shell::word(&host))).named(host)
         })
         .collect();
-    if let Some(directory) = session.environment.absolute(XDG_RUNTIME_DIR) {
-        let path = directory.join("containers/auth.json");
+    for config::PodmanFile { path, logout } in config::podman_files(session) {
         let text = TargetFile::read(&path).ok().and_then(|target| target.text).unwrap_or_default();
         for host in Format::Json.parse(&text).map(|root| of(&root)).unwrap_or_default() {
             let what = format!("podman prefers its own login for {host}, in {}", path.display());
-            let fix = format!("podman logout {}", shell::word(&host));
+            let fix = format!("{logout} {}", shell::word(&host));
             findings.push(Finding::warn(what).part("password").fix(fix).named(host));
         }
     }

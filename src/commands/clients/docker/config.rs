@@ -2,12 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::base::environment::DOCKER_CONFIG;
+use toml::de::{DeTable, DeValue};
+
+use crate::base::environment::{
+    CONTAINERS_REGISTRIES_CONF, DOCKER_CONFIG, REGISTRY_AUTH_FILE, XDG_CONFIG_HOME, XDG_RUNTIME_DIR,
+};
 use crate::base::error::{Error, Result};
 use crate::base::hosts::DEFAULT_ENDPOINT;
+use crate::base::shell;
 use crate::commands::clients::client::{Use, profile_in};
 use crate::commands::clients::program;
 use crate::commands::clients::public;
+use crate::disk::files;
 use crate::edit::splice::Format;
 use crate::edit::target::TargetFile;
 use crate::edit::tree::TreeNode;
@@ -50,6 +56,59 @@ pub fn helpers(root: &TreeNode) -> Vec<(String, String)> {
 pub fn other_spelling(root: &TreeNode) -> Option<&str> {
     let mut names = root.members().iter().filter_map(|(key, _)| key.as_text());
     names.find(|name| name.eq_ignore_ascii_case(HELPERS) && *name != HELPERS)
+}
+
+/// A file with logins that podman, skopeo and buildah read before docker's.
+pub struct PodmanFile {
+    pub path: PathBuf,
+    /// The command that removes a login, without the registry.
+    pub logout: String,
+}
+
+/// Returns the files of podman, skopeo and buildah, in the order in which they are read.
+pub fn podman_files(session: &Session<'_>) -> Vec<PodmanFile> {
+    let environment = session.environment;
+    let home = session.places.home.as_ref();
+    let chosen = environment.get(REGISTRY_AUTH_FILE).map(PathBuf::from);
+    let runtime = environment.absolute(XDG_RUNTIME_DIR).map(|directory| directory.join("containers/auth.json"));
+    let configuration = environment.absolute(XDG_CONFIG_HOME).or_else(|| home.map(|home| home.join(".config")));
+    let configuration = configuration.map(|directory| directory.join("containers/auth.json"));
+    // Without a flag, podman removes a login from the first of them.
+    let usual = [chosen, runtime].into_iter().flatten().collect::<Vec<_>>();
+    let first = usual.first().cloned();
+    let logout = |path: &PathBuf| match first.as_ref() == Some(path) {
+        true => "podman logout".to_owned(),
+        false => format!("podman logout --authfile {}", shell::word(path)),
+    };
+    let files = usual.into_iter().chain(configuration);
+    files.map(|path| PodmanFile { logout: logout(&path), path }).collect()
+}
+
+/// Returns the files in which podman, skopeo and buildah have helpers for all registries.
+pub fn registries_files(session: &Session<'_>) -> Vec<PathBuf> {
+    if let Some(path) = session.environment.get(CONTAINERS_REGISTRIES_CONF) {
+        return vec![path.into()];
+    }
+    let own = session.environment.absolute(XDG_CONFIG_HOME);
+    let own = own.or_else(|| session.places.home.as_ref().map(|home| home.join(".config")));
+    let directories = own.into_iter().chain([PathBuf::from("/etc")]).map(|directory| directory.join("containers"));
+    let in_directory = |directory: PathBuf| {
+        let mut more = files::paths(&directory.join("registries.conf.d"));
+        more.retain(|path| path.extension().is_some_and(|ending| ending == "conf"));
+        std::iter::once(directory.join("registries.conf")).chain(more)
+    };
+    directories.flat_map(in_directory).collect()
+}
+
+/// Returns true if a file of podman names a helper for all registries.
+pub fn has_general_helper(text: &str, helper: &str) -> bool {
+    let Ok(table) = DeTable::parse(text) else { return false };
+    match table.get_ref().get("credential-helpers").map(|value| value.get_ref()) {
+        Some(DeValue::Array(names)) => {
+            names.iter().any(|name| matches!(name.get_ref(), DeValue::String(name) if *name == helper))
+        }
+        _ => false,
+    }
 }
 
 /// docker itself uses no lock, but tools that change its file do.

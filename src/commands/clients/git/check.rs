@@ -97,8 +97,8 @@ impl Server<'_> {
     fn examine(&self, settings: &[(String, String)], examination: &Examination, session: &Session<'_>) -> Vec<Finding> {
         let host = self.host;
         let mut findings = Vec::new();
-        // The section moves to the end of the file.
-        let anew = format!("ycred unsetup git --host {} && {}", shell::word(host), self.setup());
+        // The section moves to the end of the file. What somebody has added to it goes.
+        let anew = format!("ycred unsetup git --host {} --force && {}", shell::word(host), self.setup());
         let chain = chain(settings, host);
         if !chain.contains(&self.command) {
             let what = format!("{host}: a later setting removes ycred from the list of helpers");

@@ -8,6 +8,7 @@ use crate::commands::check::{Examination, Finding};
 use crate::commands::clients::keyring;
 use crate::commands::clients::program;
 use crate::commands::clients::trial::{self, Trial, TrialResult};
+use crate::edit::change::Editor;
 use crate::session::Session;
 use crate::system::{fixes, programs};
 
@@ -27,6 +28,20 @@ pub fn examine(client: &'static str, examination: &Examination, session: &Sessio
         return Finding::fail(what).part("path").fix(fix);
     };
     call(client, &found, examination, session)
+}
+
+/// Reports that the link which setup has created is gone. Only the journal knows that: another program named `keyring` may be
+/// what pip should run.
+pub fn lost_link(client: &'static str, session: &Session<'_>) -> Option<Finding> {
+    let own = keyring::directory(session)?.join(programs::own_file_name(keyring::NAME));
+    if keyring::is_linked(session) || own.symlink_metadata().is_ok() {
+        return None;
+    }
+    let editor = Editor::new(session.places, session.clock, true).ok()?;
+    let journal = editor.journal().ok()?;
+    let is_noted = journal.of_client(client).any(|entry| entry.file == own);
+    let what = format!("{} is gone, which setup has linked to ycred", own.display());
+    is_noted.then(|| Finding::fail(what).part("link").fix(format!("ycred setup {client}")))
 }
 
 fn call(client: &'static str, found: &Path, examination: &Examination, session: &Session<'_>) -> Finding {

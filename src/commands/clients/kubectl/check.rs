@@ -160,9 +160,8 @@ impl User<'_> {
             None => finding.named(self.name),
         };
         if let Some(key) = stanza::static_credential(self.node) {
-            let escaped = self.name.replace('.', "\\.");
             let what = format!("{}: kubectl uses `{key}` and never runs ycred", self.label());
-            let fix = format!("kubectl config unset {}", shell::word(format!("users.{escaped}.{key}")));
+            let fix = format!("kubectl config unset {}", shell::word(format!("users.{}.{key}", self.name)));
             return vec![named(Finding::fail(what).part("stanza").fix(fix))];
         }
         let version = text("apiVersion");

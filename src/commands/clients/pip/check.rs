@@ -43,6 +43,9 @@ fn examine(examination: &Examination, session: &Session<'_>) -> Finding {
     let value = SPELLINGS.iter().find_map(|spelling| find(&root, &keys(&[SECTION, spelling])));
     let in_file = value.and_then(TreeNode::as_text) == Some(SUBPROCESS);
     let by_variable = session.environment.get(PIP_KEYRING_PROVIDER);
+    if in_file && let Some(finding) = keyring::check::lost_link("pip", session) {
+        return finding;
+    }
     if !keyring::is_linked(session) || !in_file && by_variable.is_none_or(|value| value != SUBPROCESS) {
         return without_ycred("pip", &["pip", "pip3"], session);
     }

@@ -1,6 +1,6 @@
 //! `doctor`'s check of Terraform and OpenTofu, which ignore a missing helper without a message.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -13,6 +13,7 @@ use crate::commands::clients::public;
 use crate::commands::clients::terraform::config::{
     self, OWN_FILE, PREFIX, chosen_file, directories, extra_files, helpers, is_ours, main_files,
 };
+use crate::commands::clients::terraform::syntax;
 use crate::commands::clients::trial::{self, CLIENT_LIMIT, Trial, TrialResult};
 use crate::disk::files;
 use crate::edit::target::TargetFile;
@@ -69,6 +70,9 @@ fn examine(examination: &Examination, session: &Session<'_>) -> Vec<Finding> {
     let Some(ours) = blocks.iter().find(|block| block.is_ours()) else {
         return vec![without(hiding, &in_directories, session)];
     };
+    if let Some(finding) = read.iter().find_map(|file| unreadable(file)) {
+        return vec![finding];
+    }
     if let Some(other) = blocks.iter().find(|block| block.helper != ours.helper) {
         let (file, line) = (other.file.display(), other.line);
         let what = format!(
@@ -79,6 +83,14 @@ fn examine(examination: &Examination, session: &Session<'_>) -> Vec<Finding> {
     }
     let plugins: Vec<PathBuf> = places.iter().map(|place| place.plugins.clone()).collect();
     vec![helper(ours, &plugins, examination, session)]
+}
+
+/// Terraform goes on without a file that it cannot parse, or stops.
+fn unreadable(file: &Path) -> Option<Finding> {
+    let text = TargetFile::read(file).ok()?.text?;
+    let (line, why) = syntax::error(&text)?;
+    let what = format!("{}:{line}: {why}; terraform cannot read the file", file.display());
+    Some(Finding::fail(what).part("config").fix(fixes::edit(file, line)))
 }
 
 fn blocks(files: &[PathBuf]) -> Result<Vec<Block>> {
