@@ -47,6 +47,13 @@ fn a_misspelt_host_on_the_command_line_gets_the_listed_one() {
     fails_with_hint(machine.world.ycred(&["token", "--host", "localhots:5000"]).run(), 2, &["localhots:5000"], hint);
     let near = "did you mean cr.yandex? If not, in ";
     fails_with_hint(machine.world.ycred(&["token", "--host", "cr.yandx"]).run(), 2, &["cr.yandx"], near);
+    // Which of the two is misspelt, only the user knows.
+    let entries = "\"localhost:5001\": \"ycred-prod\", \"cr.yandx\": \"ycred-prod\"";
+    machine.world.sandbox.file("home/.docker/config.json", format!("{{\"credHelpers\": {{{entries}}}}}"));
+    machine.world.sandbox.link("docker-credential-ycred-prod");
+    let run = doctor(&machine, &["docker"]).run().exits(1);
+    run.stdout_has("it lists localhost:5000 (if that is misspelt, or both are right, edit `hosts` in profile ")
+        .stdout_has("it lists cr.yandex (if both are right, add this one to `hosts`)");
     let run = machine.world.ycred(&["explain", "--host", "locahost:5000"]).run().exits(1);
     run.stdout_has("no: not in `hosts`, which has localhost:5000. If you trust");
     let run = machine.world.ycred(&["token", "--host", "other.example"]).run().exits(2);

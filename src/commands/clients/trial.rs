@@ -237,11 +237,12 @@ pub fn foreign_host(
 
 /// Says which host of the profile is probably meant, after what is wrong with this one.
 pub fn meant(host: &str, profile: &Profile) -> String {
-    profile
-        .hosts
-        .near(host)
-        .map(|near| format!("; it lists {near} (if both are right, add this one to `hosts`)"))
-        .unwrap_or_default()
+    let Some(near) = profile.hosts.near(host) else { return String::new() };
+    let is_own = profile.settings.list("hosts").is_ok_and(|hosts| hosts.contains(&near));
+    match profile.settings.place_in_words("hosts").filter(|_| is_own) {
+        Some(place) => format!("; it lists {near} (if that is misspelt, or both are right, edit {place})"),
+        None => format!("; it lists {near} (if both are right, add this one to `hosts`)"),
+    }
 }
 
 /// After this time, a check makes no more calls, so that its findings are reported within [`CLIENT_LIMIT`].
