@@ -2,6 +2,8 @@
 //!
 //! `YCRED_TEST_DIST` names the directory, as `.ci/release` sets it. Without it, these tests are skipped.
 
+mod installer;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -32,8 +32,11 @@ if [ -z "$prefix" ]; then
     if [ "$(id -u)" -eq 0 ]; then prefix=/usr/local; else prefix=${HOME:?}/.local; fi
 fi
 case $prefix in /*) ;; *) fail "--prefix must be absolute" ;; esac
-# What was installed, one path a line, relative to the prefix.
+while [ "$prefix" != "${prefix%/}" ]; do prefix=${prefix%/}; done
+# What was installed, one path a line: each file relative to the prefix, and with a slash at the end each directory that did
+# not exist before. The prefix and the directories above it are absolute.
 list=$prefix/share/ycred/installed
+umask 022
 
 remove() {
     [ -f "$list" ] || fail "$list does not exist: nothing was installed there"
@@ -42,21 +45,23 @@ remove() {
         "$prefix/bin/ycred" unsetup --all --dry-run </dev/null 2>/dev/null || true
     fi
     while IFS= read -r path; do
-        case $path in /* | *..*) fail "$list: unexpected path" ;; esac
-        rm -f "$prefix/$path"
+        case $path in
+            */) ;;
+            /* | *..*) fail "$list: unexpected path" ;;
+            *) rm -f "$prefix/$path" ;;
+        esac
     done <"$list"
-    # Directories that are empty now, from the innermost to the outermost. Others keep what is in them.
-    sed 's|/[^/]*$||' "$list" | sort -ru >"$list.directories"
+    # From the innermost to the outermost. What has other files in it stays.
+    directories=$(sed -n 's|/$||p' "$list" | LC_ALL=C sort -r)
     rm -f "$list"
-    directories=$(cat "$list.directories")
-    rm -f "$list.directories"
-    for directory in share/ycred $directories; do
-        while [ "$directory" != . ]; do
-            rmdir "$prefix/$directory" 2>/dev/null || break
-            directory=$(dirname "$directory")
-        done
+    printf '%s\n' "$directories" | while IFS= read -r directory; do
+        case $directory in
+            '' | *..*) continue ;;
+            /*) case $prefix/ in "$directory"/*) ;; *) continue ;; esac ;;
+            *) directory=$prefix/$directory ;;
+        esac
+        rmdir "$directory" 2>/dev/null || true
     done
-    rmdir "$prefix" 2>/dev/null || true
     printf 'removed ycred from %s\n' "$prefix"
 }
 
@@ -101,10 +106,25 @@ if command -v sha256sum >/dev/null 2>&1; then check='sha256sum -c'; else check='
 tar -xzf "$scratch/$name.tar.gz" -C "$scratch"
 stage=$scratch/$name
 
-: >"$scratch/installed"
+# make DIRECTORY: creates it and those above it. Adds each that did not exist to $made.
+made=
+make() {
+    [ ! -d "${1:-/}" ] || return 0
+    make "${1%/*}"
+    mkdir "$1"
+    made="$made${1#"$prefix"/}/
+"
+}
+# record PATH: adds it to the list before it is created, so that an installation that was interrupted can be removed.
+record() { grep -qxFe "$1" "$list" || printf '%s\n' "$1" >>"$list"; }
+make "$prefix/share/ycred"
+touch "$list"
 # put SOURCE PATH MODE: copies a file beside its place, then renames it, so that a running ycred is not disturbed.
 put() {
-    mkdir -p "$prefix/$(dirname "$2")"
+    make "$prefix/$(dirname "$2")"
+    printf '%s' "$made" >>"$list"
+    made=
+    record "$2"
     cp "$1" "$prefix/$2.new"
     chmod "$3" "$prefix/$2.new"
     mv -f "$prefix/$2.new" "$prefix/$2"
@@ -112,6 +132,7 @@ put() {
 }
 put "$stage/ycred" bin/ycred 755
 while IFS= read -r link; do
+    record "bin/$link"
     ln -sf ycred "$prefix/bin/$link"
     printf 'bin/%s\n' "$link" >>"$scratch/installed"
 done <"$stage/links"
@@ -120,7 +141,14 @@ put "$stage/completions/ycred.bash" share/bash-completion/completions/ycred 644
 put "$stage/completions/_ycred" share/zsh/site-functions/_ycred 644
 put "$stage/completions/ycred.fish" share/fish/vendor_completions.d/ycred.fish 644
 for document in README.md CHANGELOG.md LICENSE-APACHE LICENSE-MIT; do put "$stage/$document" "share/doc/ycred/$document" 644; done
-put "$scratch/installed" share/ycred/installed 644
+# What an earlier version has installed and this one has not.
+while IFS= read -r path; do
+    case $path in */ | /* | *..*) continue ;; esac
+    grep -qxFe "$path" "$scratch/installed" || rm -f "$prefix/$path"
+done <"$list"
+grep '/$' "$list" >>"$scratch/installed" || true
+cp "$scratch/installed" "$list.new"
+mv -f "$list.new" "$list"
 
 printf 'installed %s in %s\n' "$("$prefix/bin/ycred" --version)" "$prefix/bin"
 case :$PATH: in
