@@ -233,7 +233,9 @@ fn the_debian_package_installs_works_and_is_removed() {
         let force = "--force-architecture,bad-path";
         dist.run("dpkg", [&root_option, force, "--install", text(&package)]);
         dist.gets_a_token(&root.join("usr/bin/ycred"));
-        assert_eq!(fs::read_link(root.join("usr/bin/docker-credential-ycred")).expect("a link"), Path::new("ycred"));
+        for link in ["docker-credential-ycred", "kubectl-ycred"] {
+            assert_eq!(fs::read_link(root.join("usr/bin").join(link)).expect(link), Path::new("ycred"));
+        }
         let name = if text(&package).ends_with("_arm64.deb") { "ycred:arm64" } else { "ycred" };
         dist.run("dpkg", [&root_option, force, "--purge", name]);
         assert!(!root.join("usr").exists(), "something is left in {}", root.join("usr").display());
@@ -253,7 +255,9 @@ fn the_rpm_package_installs_works_and_is_removed() {
         dist.run("rpm", ["--root", text(&root), "--initdb"]);
         dist.run("rpm", ["--root", text(&root), "--ignorearch", "--install", text(&package)]);
         dist.gets_a_token(&root.join("usr/bin/ycred"));
-        assert_eq!(fs::read_link(root.join("usr/bin/docker-credential-ycred")).expect("a link"), Path::new("ycred"));
+        for link in ["docker-credential-ycred", "kubectl-ycred"] {
+            assert_eq!(fs::read_link(root.join("usr/bin").join(link)).expect(link), Path::new("ycred"));
+        }
         dist.run("rpm", ["--root", text(&root), "--erase", "ycred"]);
         assert!(
             !root.join("usr/bin/ycred").exists() && !root.join("usr/share/doc/ycred").exists(),
@@ -385,13 +389,15 @@ fn package_managers_accept_their_manifests() {
     let manifest = |name: &str| manifests.join(name);
     if let Some(nix) = require_client("nix-instantiate") {
         let run = dist.world.sandbox.call(nix, ["--parse", text(&manifest("ycred.nix"))]).run().succeeds();
-        assert!(run.stdout.contains("installPhase"), "{run}");
+        assert!(run.stdout.contains("installPhase") && run.stdout.contains("kubectl-ycred"), "{run}");
     }
     // Homebrew itself is not available here: its formula is Ruby, run with stand-ins for the methods that it calls.
     if let Some(ruby) = require_client("ruby") {
         let stand_in = dist.world.sandbox.file("work/formula.rb", FORMULA);
         let run = dist.world.sandbox.call(ruby, [text(&stand_in), text(&manifest("ycred.rb"))]).run().succeeds();
-        assert!(run.stdout.contains("install ycred") && run.stdout.contains("link docker-credential-ycred"), "{run}");
+        for line in ["install ycred", "link docker-credential-ycred", "link kubectl-ycred"] {
+            assert!(run.stdout.lines().any(|printed| printed == line), "{run}");
+        }
     }
     // The members that these two read; see their documentation of manifests.
     if let Some(bin) = packages::python(&["check-jsonschema==0.39.0"]) {
@@ -437,6 +443,7 @@ fn the_manifest_for_arch_linux_builds_a_package() {
     let package = work.join(format!("ycred-bin-{VERSION}-1-x86_64.pkg.tar"));
     dist.run("tar", ["-xf", text(&package), "-C", text(&root)]);
     dist.gets_a_token(&root.join("usr/bin/ycred"));
+    assert_eq!(fs::read_link(root.join("usr/bin/kubectl-ycred")).expect("a link"), Path::new("ycred"));
 }
 
 /// Makes three directories as `packaging/release` does, each with one archive, and the installer that they share.

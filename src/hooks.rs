@@ -17,6 +17,7 @@ pub mod protocol;
 mod terraform;
 mod token;
 
+use crate::commands::clients::program::KUBECTL_PLUGIN;
 use crate::commands::command::HostClient;
 use crate::hooks::protocol::Hook;
 
@@ -36,9 +37,10 @@ pub const HOOKS: &[&Hook] = &[
     &token::HOOK,
 ];
 
-/// Returns the names of the links that an installation has next to the program.
+/// Returns the names of the links that an installation has next to the program: those of the hooks, and kubectl's plugin.
 pub fn links() -> Vec<&'static str> {
-    HOOKS.iter().filter(|hook| hook.is_linked_on_path).filter_map(|hook| hook.symlink).collect()
+    let hooks = HOOKS.iter().filter(|hook| hook.is_linked_on_path).filter_map(|hook| hook.symlink);
+    hooks.chain([KUBECTL_PLUGIN]).collect()
 }
 
 /// Returns the hooks whose clients name the host that the token is for.

@@ -11,8 +11,8 @@ use crate::harness::{Call, Sandbox, YCRED, run_all};
 use crate::world::World;
 
 /// The links that a package has.
-const LINKS: [&str; 5] =
-    ["docker-credential-ycred", "git-credential-ycred", "ycred-bazel", "ycred-cargo", "ycred-pnpm"];
+const LINKS: [&str; 6] =
+    ["docker-credential-ycred", "git-credential-ycred", "ycred-bazel", "ycred-cargo", "ycred-pnpm", "kubectl-ycred"];
 
 fn install(sandbox: &Sandbox, directory: &Path) -> Call {
     sandbox.ycred([Path::new("install"), directory])

@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::path::Path;
 
 use serde_json::Value;
 
 use super::Machine;
-use crate::harness::Call;
 use crate::harness::machine::is_root;
+use crate::harness::{Call, YCRED};
 
 /// pip's configuration as pip and people write it.
 const PIP: [&str; 10] = [
@@ -228,6 +229,48 @@ fn without_a_journal_links_go_by_their_form_except_those_of_a_package() {
     assert!(!machine.read("home/.docker/config.json").contains("ycred"));
     let run = machine.unsetup(&["--all"]).run().succeeds();
     assert!(run.stdout.contains(if is_root() { ": left, because" } else { "nothing to undo\n" }), "{run}");
+}
+
+#[test]
+fn with_krew_alone_setup_and_unsetup_leave_krews_own_link() {
+    let mut machine = Machine::new();
+    fs::remove_file(machine.path("bin/ycred")).expect("removed");
+    let program = machine.path("home/.krew/store/ycred/v1.0.0/ycred");
+    fs::create_dir_all(program.parent().expect("a directory")).expect("created");
+    fs::hard_link(YCRED, &program).or_else(|_| fs::copy(YCRED, &program).map(drop)).expect("the program");
+    let (bin, plugin) = (machine.path("home/.krew/bin"), machine.path("home/.krew/bin/kubectl-ycred"));
+    fs::create_dir_all(&bin).expect("created");
+    symlink(&program, &plugin).expect("a link");
+    let path = std::env::join_paths([&bin, &machine.path("bin")]).expect("a PATH");
+    machine.world.sandbox.set("PATH", path);
+    let run = |arguments: &[&str]| machine.world.sandbox.call(&plugin, arguments).run().succeeds().stderr_is_empty();
+    run(&["setup", "links"]).stdout_has("kubectl-ycred: linked to ycred already");
+    assert_eq!(fs::read_link(&plugin).expect("a link"), program);
+    assert_eq!(fs::read_link(bin.join("ycred-pnpm")).expect("a link"), Path::new("kubectl-ycred"));
+    run(&["unsetup", "links"]);
+    assert_eq!(crate::harness::files::names(&bin), std::slice::from_ref(&plugin));
+    // Without a journal, links go by their form.
+    run(&["setup", "links"]);
+    fs::remove_dir_all(machine.path("state/setup")).expect("removed");
+    run(&["unsetup", "--all"]);
+    assert!(!bin.join("ycred-pnpm").is_symlink());
+    assert_eq!(crate::harness::files::names(&bin), std::slice::from_ref(&plugin));
+    assert_eq!(fs::read_link(&plugin).expect("a link"), program);
+}
+
+#[test]
+fn a_name_after_that_of_kubectls_plugin_selects_no_profile_and_may_be_another_program() {
+    let machine = Machine::new();
+    machine.world.sandbox.script("bin/kubectl-ycred-other", "#!/bin/sh\nexit 1\n");
+    fs::create_dir_all(machine.path("home/.local/bin")).expect("created");
+    for name in ["kubectl-ycred-mine", "ycred-pnpm-prod"] {
+        symlink(machine.path("bin/ycred"), machine.path("home/.local/bin").join(name)).expect("a link");
+    }
+    let doctor = machine.world.sandbox.ycred(["doctor", "links", "--offline"]).run().succeeds();
+    assert!(!doctor.stdout.contains("kubectl-ycred-other"), "{doctor}");
+    machine.unsetup(&["--all"]).run().succeeds();
+    let left = crate::harness::files::names(&machine.path("home/.local/bin"));
+    assert_eq!(left, [machine.path("home/.local/bin/kubectl-ycred-mine")]);
 }
 
 #[test]

@@ -298,7 +298,9 @@ fn links_are_created_beside_ycred_and_removed() {
         names
     };
     let all = names();
-    for name in ["docker-credential-ycred", "git-credential-ycred", "ycred-bazel", "ycred-cargo", "ycred-pnpm"] {
+    for name in
+        ["docker-credential-ycred", "git-credential-ycred", "ycred-bazel", "ycred-cargo", "ycred-pnpm", "kubectl-ycred"]
+    {
         assert!(all.contains(&name.to_owned()), "{all:?}");
     }
     machine.setup(&["links"]).run().succeeds().stdout_has("linked to ycred already");

@@ -46,21 +46,25 @@ fn selects(call: &SetupCall<'_>, session: &Session<'_>, entry: &JournalEntry) ->
 /// Without a journal, removes the links to ycred that no known configuration names.
 fn undo_without_journal(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
     let mut directories: Vec<PathBuf> = call.path("dir", session)?.into_iter().collect();
+    let ycred = program::running(session);
+    // The only name of this ycred may be a link of krew's.
+    let own_path = ycred.as_ref().ok().map(|ycred| PathBuf::from(&ycred.path));
     if directories.is_empty() {
-        let ycred = program::running(session)?;
+        let ycred = ycred?;
         directories.extend(Path::new(&ycred.path).parent().map(PathBuf::from));
         directories.extend(session.places.home.iter().map(|home| home.join(".local/bin")));
         directories.extend(keyring::directory(session));
         directories.dedup();
     }
     let is_name = |name: &str| {
-        let is_hook = |hook: &&str| name == *hook || name.strip_prefix(*hook).is_some_and(|rest| rest.starts_with('-'));
-        name == keyring::NAME || (call.links)().iter().any(is_hook)
+        let is_link = |link: &&str| name == *link || program::has_suffix(name, link);
+        name == keyring::NAME || (call.links)().iter().any(is_link)
     };
     let mut report = Report::default();
     for directory in directories {
         let entries = files::paths(&directory).into_iter();
-        let mut links: Vec<PathBuf> = entries.filter(|path| programs::own_name(path).is_some_and(is_name)).collect();
+        let is_link = |path: &PathBuf| programs::own_name(path).is_some_and(is_name) && Some(path) != own_path.as_ref();
+        let mut links: Vec<PathBuf> = entries.filter(is_link).collect();
         links.sort();
         for link in links {
             report.add(undo::unlink_by_form(call, &link, session)?);

@@ -9,6 +9,15 @@ use crate::commands::clients::client::SetupCall;
 use crate::session::Session;
 use crate::system::{files, process, programs};
 
+/// The name by which kubectl finds ycred as a plugin: `kubectl ycred status` is `ycred status`.
+pub const KUBECTL_PLUGIN: &str = "kubectl-ycred";
+
+/// Returns true if a program's name is a link's with a suffix, which selects a profile. That of kubectl's plugin selects
+/// none.
+pub fn has_suffix(name: &str, link: &str) -> bool {
+    link != KUBECTL_PLUGIN && name.strip_prefix(link).is_some_and(|rest| rest.starts_with('-'))
+}
+
 /// The path of ycred to write into configuration files.
 pub struct YcredPath {
     pub path: String,
@@ -36,7 +45,7 @@ pub fn ycred(call: &SetupCall<'_>, session: &Session<'_>) -> Result<YcredPath> {
             return Err(Error::usage(format!("--command: {path}: not an executable file")));
         }
         // A script that runs ycred has its name.
-        let has_name = programs::own_name(file).is_some_and(|name| matches!(name, "ycred" | "kubectl-ycred"));
+        let has_name = programs::own_name(file).is_some_and(|name| matches!(name, "ycred" | KUBECTL_PLUGIN));
         if !has_name && !is_ycred(file) {
             return Err(Error::usage(format!("--command: {path}: not ycred"))
                 .hint("pass the path of ycred, or of a program named ycred that runs it"));
@@ -53,7 +62,7 @@ pub fn ycred(call: &SetupCall<'_>, session: &Session<'_>) -> Result<YcredPath> {
 pub fn running(session: &Session<'_>) -> Result<YcredPath> {
     let running = process::executable()
         .ok_or_else(|| Error::usage("cannot find the path of ycred").hint("pass --command PATH"))?;
-    let in_path = ["ycred", "kubectl-ycred"].into_iter().find_map(|name| {
+    let in_path = ["ycred", KUBECTL_PLUGIN].into_iter().find_map(|name| {
         let file = programs::own_file_name(name);
         directories(session).map(|directory| directory.join(&file)).find(|path| is_same(path, &running))
     });

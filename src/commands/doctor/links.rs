@@ -118,10 +118,8 @@ fn suffixed(links: &[&'static str], session: &Session<'_>) -> Vec<String> {
     for directory in program::directories(session) {
         for file in files::list(&directory).unwrap_or_default().into_iter().map(PathBuf::from) {
             let Some(name) = programs::own_name(&file).map(str::to_owned) else { continue };
-            let has_suffix = |link: &&&str| {
-                link.contains("ycred") && name.strip_prefix(**link).is_some_and(|rest| rest.starts_with('-'))
-            };
-            if links.iter().any(|link| has_suffix(&link)) && !found.contains(&name) {
+            let selects_profile = |link: &&str| link.contains("ycred") && program::has_suffix(&name, link);
+            if links.iter().any(selects_profile) && !found.contains(&name) {
                 found.push(name);
             }
         }
