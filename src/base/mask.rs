@@ -253,38 +253,71 @@ fn is_mixed(text: &str, tenths: usize) -> bool {
 /// Returns true if a setting looks like a secret that was put in the wrong place.
 pub fn looks_like_secret(text: &str) -> bool {
     // Most settings have none of these, and every cache hit looks at some.
-    let may_be = text.len() >= PEM_BEGIN.len()
-        && (text.bytes().any(|byte| byte.is_ascii_uppercase() || matches!(byte, b'_' | b'@')) || text.contains("1."));
-    may_be
+    let may_be =
+        || text.bytes().any(|byte| byte.is_ascii_uppercase() || matches!(byte, b'_' | b'@')) || text.contains("1.");
+    text.len() >= PEM_BEGIN.len()
         && !is_plain(text)
+        && may_be()
         && (KEY_FIELDS.iter().any(|field| text.contains(field)) || mask_secret_formats(text) != text)
 }
 
 /// Returns true if a text of one word certainly has nothing to mask: no part of it is long enough to look random, and none
-/// begins like a secret. Otherwise each path with an upper-case letter would cost a cache hit a tenth of its time.
+/// begins like a secret. A cache hit looks at each path and URL of the profile, so this takes a few instructions per byte.
 fn is_plain(text: &str) -> bool {
     let bytes = text.as_bytes();
     let mut length = 0;
-    bytes.iter().enumerate().all(|(at, byte)| {
-        length = if is_separator(char::from(*byte)) { 0 } else { length + 1 };
-        length < RANDOM_MIN
-            && byte.is_ascii_graphic()
-            && !matches!(byte, b'@' | b'\\')
-            && !matches!(
-                bytes[at..],
-                [b't' | b'c' | b's', b'1', b'.', ..]
-                    | [b'y', b'0'..=b'3', b'_', ..]
-                    | [b'A', b'Q', b'V', b'N', ..]
-                    | [b'p', b'v', b'1', b'_', ..]
-                    | [b'e', b'y', b'J', ..]
-                    | [b'Y', b'C', ..]
-                    | [b'M', b'I', ..]
-                    | [b'M', _, _, b'C', b'A', b'Q', ..]
-                    | [b'L', b'S', b'0', b't', ..]
-                    | [b'-', b'-', b'-', b'-', b'-', ..]
-                    | [b'p', b'r', b'i', b'v', b'a', b't', b'e', ..]
-            )
-    })
+    for (at, byte) in bytes.iter().enumerate() {
+        let kind = KINDS_OF_BYTES[usize::from(*byte)];
+        length = if kind & SEPARATES != 0 { 0 } else { length + 1 };
+        let is_odd = kind & IS_ODD != 0 || kind & ENDS_PREFIX != 0 && ends_with_prefix(&bytes[..=at]);
+        if length >= RANDOM_MIN || is_odd {
+            return false;
+        }
+    }
+    true
+}
+
+/// Starts the next part of a word.
+const SEPARATES: u8 = 1;
+/// May be the last byte of a secret's prefix.
+const ENDS_PREFIX: u8 = 2;
+/// Does not occur in a plain text.
+const IS_ODD: u8 = 4;
+
+const KINDS_OF_BYTES: [u8; 256] = {
+    let mut kinds = [0; 256];
+    let mut byte = 0_u8;
+    loop {
+        let is_part = byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'=');
+        let ends_prefix = matches!(byte, b'.' | b'_' | b'N' | b'J' | b'C' | b'I' | b'Q' | b'S' | b'-' | b'v');
+        let is_odd = !byte.is_ascii_graphic() || matches!(byte, b'@' | b'\\');
+        kinds[byte as usize] = if is_part { 0 } else { SEPARATES }
+            | if ends_prefix { ENDS_PREFIX } else { 0 }
+            | if is_odd { IS_ODD } else { 0 };
+        if byte == u8::MAX {
+            break;
+        }
+        byte += 1;
+    }
+    kinds
+};
+
+/// Returns true if a text ends with the first bytes of a secret, or of a key file's field.
+fn ends_with_prefix(bytes: &[u8]) -> bool {
+    matches!(
+        bytes,
+        [.., b't' | b'c' | b's', b'1', b'.']
+            | [.., b'y', b'0'..=b'3', b'_']
+            | [.., b'p', b'v', b'1', b'_']
+            | [.., b'A', b'Q', b'V', b'N']
+            | [.., b'e', b'y', b'J']
+            | [.., b'Y', b'C']
+            | [.., b'M', b'I']
+            | [.., b'M', _, _, b'C', b'A', b'Q']
+            | [.., b'L', b'S']
+            | [.., b'-', b'-', b'-', b'-', b'-']
+            | [.., b'p', b'r', b'i', b'v']
+    )
 }
 
 /// Returns true if a string can be the path of a file, so that a message may contain it.
@@ -307,7 +340,9 @@ pub fn has_form_of_path(text: &str) -> bool {
         let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_');
         (1..=16).contains(&text.len()) && text.bytes().all(plain)
     };
-    !text.contains(|c: char| c.is_control() || matches!(c, '{' | '}' | '\u{feff}'))
+    // Almost every path is ASCII, and every cache hit looks at some.
+    let is_ascii = text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'{' | b'}'));
+    (is_ascii || !text.contains(|c: char| c.is_control() || matches!(c, '{' | '}' | '\u{feff}')))
         && !text.starts_with(['\'', '"'])
         && (text.contains('/') || is_file_name() || is_short_name())
 }
