@@ -140,7 +140,7 @@ for page in "$stage"/man/*; do put "$page" "share/man/man1/${page##*/}" 644; don
 put "$stage/completions/ycred.bash" share/bash-completion/completions/ycred 644
 put "$stage/completions/_ycred" share/zsh/site-functions/_ycred 644
 put "$stage/completions/ycred.fish" share/fish/vendor_completions.d/ycred.fish 644
-for document in README.md CHANGELOG.md LICENSE-APACHE LICENSE-MIT; do put "$stage/$document" "share/doc/ycred/$document" 644; done
+for document in README.md CHANGELOG.md LICENSE-APACHE LICENSE-MIT THIRD-PARTY-LICENSES; do put "$stage/$document" "share/doc/ycred/$document" 644; done
 # What an earlier version has installed and this one has not.
 while IFS= read -r path; do
     case $path in */ | /* | *..*) continue ;; esac

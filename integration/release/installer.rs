@@ -18,7 +18,7 @@ printf '#!/bin/sh\n[ "$1" != --version ] || echo "ycred %s"\n' "$VERSION" >ycred
 chmod 755 ycred
 printf '%s\n' $LINKS >links
 for page in $PAGES; do echo "$page" >"man/$page"; done
-for file in completions/ycred.bash completions/_ycred completions/ycred.fish README.md CHANGELOG.md LICENSE-APACHE LICENSE-MIT; do
+for file in completions/ycred.bash completions/_ycred completions/ycred.fish README.md CHANGELOG.md LICENSE-APACHE LICENSE-MIT THIRD-PARTY-LICENSES; do
     echo "$file" >"$file"
 done
 cd ../..
