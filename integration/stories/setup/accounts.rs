@@ -60,7 +60,7 @@ fn what_aws_prefers_after_setup_is_named_by_setup_status_and_doctor() {
     let machine = Machine::new();
     machine.setup(&["aws"]).run().succeeds();
     let ycred = |arguments: &[&str]| machine.world.sandbox.ycred(arguments).run();
-    ycred(&["setup"]).succeeds().stdout_has("set up: [profile yc]; again: ycred setup aws\n");
+    ycred(&["setup"]).succeeds().stdout_has("set up: [profile yc]; to change it: ycred setup aws\n");
     for (option, value) in BEFORE_A_PROCESS {
         machine.world.sandbox.file("home/.aws/credentials", format!("[yc]\n{option} = {value}\n"));
         let what = if option.starts_with("aws_") { "static keys".into() } else { option.to_lowercase() };

@@ -229,7 +229,7 @@ fn each_client_is_listed_with_its_command_also_if_it_is_set_up() {
     let machine = Machine::new();
     machine.write_kubeconfig(&yc_with("prod"));
     machine.setup(&["kubectl"]).run().succeeds();
-    machine.setup(&[]).run().succeeds().stdout_has("kubectl    set up: user u; again: ycred setup kubectl\n");
+    machine.setup(&[]).run().succeeds().stdout_has("kubectl    set up: user u; to change it: ycred setup kubectl\n");
 }
 
 #[test]

@@ -216,12 +216,21 @@ fn a_registry_that_stays_with_yc_is_named_with_what_to_do_and_that_works() {
 }
 
 #[test]
-fn a_registry_is_reported_in_one_line_and_one_without_helper_is_not_followed() {
+fn a_place_is_reported_in_one_line() {
     let machine = Machine::new();
     machine.world.profile("prod", "hosts = [\"r.example:5000\"]");
     machine.world.sandbox.file(DOCKER, "{\"credHelpers\":{\"r.example:5000\":\"yc\"}}");
-    let run = machine.setup(&["docker", "--host", "r.example:5000"]).run().succeeds();
-    assert_eq!(run.stdout.matches(": r.example:5000: ").count(), 1, "{run}");
+    let twice = ["docker", "--host", "r.example:5000", "--host", "r.example:5000"];
+    for arguments in [&twice[..3], &twice] {
+        let run = machine.setup(arguments).run().succeeds();
+        assert_eq!(run.stdout.matches(": r.example:5000: ").count(), 1, "{run}");
+        machine.unsetup(&["docker"]).run().succeeds();
+    }
+    machine.world.profile("prod", "hosts = [\"git.example.com\"]");
+    if crate::harness::require_client("git").is_some() {
+        let run = machine.setup(&["git", "--host", "git.example.com", "--host", "git.example.com"]).run().succeeds();
+        assert_eq!(run.stdout.matches(": git.example.com: ").count(), 1, "{run}");
+    }
 }
 
 #[test]

@@ -234,12 +234,18 @@ impl SetupCall<'_> {
         self.matches.try_get_one::<String>(flag).ok().flatten().map(String::as_str)
     }
 
-    /// Returns all values of a flag.
+    /// Returns all values of a flag, each once.
     pub fn values(&self, flag: &str) -> Vec<String> {
         if self.is_for_all {
             return Vec::new();
         }
-        self.matches.try_get_many::<String>(flag).ok().flatten().into_iter().flatten().cloned().collect()
+        let mut values: Vec<String> = Vec::new();
+        for value in self.matches.try_get_many::<String>(flag).ok().flatten().into_iter().flatten() {
+            if !values.contains(value) {
+                values.push(value.clone());
+            }
+        }
+        values
     }
 
     /// Returns the arguments that select places of the client, to repeat them in a command.

@@ -50,10 +50,10 @@ impl ClientRow {
         let faults: Vec<String> = self.faults.iter().map(|(place, why)| format!("{place} ({why})")).collect();
         let mut parts = Vec::new();
         if !sound.is_empty() {
-            let again = format!("again: {}", self.command);
+            let change = format!("to change it: {}", self.command);
             parts.push(format!("set up: {}", sound.join(", ")));
             if faults.is_empty() {
-                parts.push(again);
+                parts.push(change);
             }
         }
         if !faults.is_empty() {
