@@ -6,6 +6,7 @@
 
 pub mod file;
 pub mod find;
+mod hint;
 pub mod keys;
 pub mod text;
 
@@ -16,11 +17,10 @@ use std::time::Duration;
 use crate::base::clock::Timestamp;
 use crate::base::environment as env;
 use crate::base::environment::Environment;
-use crate::base::error::{Error, Kind, Result};
+use crate::base::error::{Error, Result};
 use crate::base::hosts::{Allowed, DEFAULT_ENDPOINT, Host, Pattern};
 use crate::base::mask;
 use crate::base::secret::Secret;
-use crate::base::shell;
 use crate::base::suggest::nearest;
 use crate::base::supplied_token::{SuppliedToken, TOKEN_VARIABLES};
 use crate::cache::freshness::RenewalRules;
@@ -392,59 +392,6 @@ impl Profile {
         Ok(Self { source: &r#static::SOURCE, impersonate: Vec::new(), settings, ..self })
     }
 
-    /// Names the file and the line in a hint to correct a key "in the profile".
-    pub fn with_place_of_key(&self, error: Error) -> Error {
-        error.map_hint(|hint| {
-            let place = hint.strip_suffix(IN_PROFILE).and_then(|start| {
-                let (start, key) = start.rsplit_once('`')?;
-                Some(format!("{start}{}", self.settings.place_in_words(key)?))
-            });
-            place.unwrap_or(hint)
-        })
-    }
-
-    /// Adds to the hint of a request that the cloud did not answer where its URL was set, unless it is a default.
-    pub fn with_place_of_url(&self, error: Error) -> Error {
-        let reason = error.reason();
-        // The proxy itself has failed, whatever the URL is.
-        let is_of_proxy = reason.contains("the proxy ") && !reason.contains("through the proxy ");
-        if error.kind != Kind::Unavailable || error.is_answer || is_of_proxy {
-            return error;
-        }
-        let [iam, auth] = self.installation.known_urls();
-        let place = |key: &str| self.settings.place_in_words(key);
-        let (place, is_default_of) = match () {
-            () if reason.contains(&iam) => (place("iam-url").or_else(|| place("endpoint")), None),
-            () if reason.contains(&auth) => {
-                // Somebody who has set the one has probably forgotten the other.
-                let other = place("iam-url").or_else(|| place("endpoint"));
-                (place("auth-url"), other.map(|_| "auth-url"))
-            }
-            () => (None, None),
-        };
-        match (place, is_default_of) {
-            (Some(place), _) => {
-                let is_name_unknown = reason.contains("the host name cannot be resolved");
-                error.map_hint(|hint| hint_with_place(&hint, &place, is_name_unknown))
-            }
-            (None, Some(key)) => error.map_hint(|hint| {
-                let name =
-                    if self.settings.file.is_some() { format!("`{key}`") } else { env::YCRED_AUTH_URL.to_owned() };
-                format!("{hint}; the URL is the default, because {name} is not set")
-            }),
-            (None, None) => error,
-        }
-    }
-
-    /// Returns the hint about a host that gets no token: it may be misspelt, else the profile can list it.
-    pub fn hint_for_host(&self, host: &str) -> String {
-        let edit = self.settings.edit_for_host(host);
-        match self.hosts.near(host) {
-            Some(near) => format!("did you mean {near}? If not, {edit}"),
-            None => edit,
-        }
-    }
-
     /// Returns the URLs of the servers that a fetch asks through a proxy or over TLS.
     pub fn asked_urls(&self) -> Vec<String> {
         let [iam, auth] = self.installation.known_urls();
@@ -540,44 +487,6 @@ fn source_of(settings: &Settings) -> Result<&'static Source> {
             nearest(name, names().iter().copied()).map_or_else(choices, |known| format!("did you mean \"{known}\"?"));
         settings.error_at("source", &why).hint(hint)
     })
-}
-
-/// The end of a hint to correct a key, where the profile's file is not known.
-const IN_PROFILE: &str = "` in the profile";
-
-/// The part of a hint about something else than the cloud that has answered.
-const CHECK_URL: &str = "; otherwise check the URL";
-
-/// Names in a hint where the URL of a failed request is set.
-fn hint_with_place(hint: &str, place: &str, is_name_unknown: bool) -> String {
-    let name = place.strip_prefix("in ").unwrap_or(place);
-    match hint.split_once(CHECK_URL) {
-        // The profile is at fault more often than the network.
-        Some((portal, end)) => format!("check {name}{end}; or {portal}"),
-        None if is_name_unknown => format!("{hint}; if the name is wrong, correct {name}"),
-        None => format!("{hint}; the URL is {place}"),
-    }
-}
-
-/// The commands that hints name without a profile, where none is known.
-const COMMANDS_IN_HINTS: [&str; 3] = ["ycred refresh", "ycred logout", "ycred aws"];
-
-impl Profile {
-    /// Makes the hint's command one for this profile. As printed, it would act on the default profile.
-    pub fn name_in_hint(&self, error: Error) -> Error {
-        let Some(name) = self.name.as_deref().filter(|_| matches!(self.selected_by, SelectedBy::Named(_))) else {
-            return error;
-        };
-        error.map_hint(|hint| {
-            let command = COMMANDS_IN_HINTS.into_iter().find(|command| hint.contains(command));
-            match command {
-                Some(command) if !hint.contains("--profile") => {
-                    hint.replacen(command, &format!("{command} --profile {}", shell::word(name)), 1)
-                }
-                _ => hint,
-            }
-        })
-    }
 }
 
 /// Writes `profile prod`, or `the environment (VARIABLE)` without a profile, for messages.

@@ -197,6 +197,12 @@ fn existing_profiles_are_kept_without_force() {
     );
     let again = user.import(&["--write"]).run().exits(0).stdout_has("prod-eu: unchanged");
     assert!(!again.stdout.contains("(0600)"), "{again}");
+    // A line that somebody has added is theirs, and nothing to replace.
+    let extended = format!("{}hosts = [\"r.example\"]\n", user.read("prod-eu.toml"));
+    user.world.sandbox.profile("prod-eu", &extended);
+    let run = user.import(&["--write"]).run().exits(0);
+    run.stdout_has("prod-eu: unchanged, with lines that you have added\n");
+    assert_eq!(user.read("prod-eu.toml"), extended);
     user.import(&["--write", "--force"]).run().exits(0).stderr_is_empty();
     assert!(user.read("vm.toml").contains("metadata") && user.read("default.toml").contains("prod-eu"));
     // A default that is a profile and not an alias is kept.
@@ -372,7 +378,7 @@ fn the_registries_of_the_docker_helper_are_listed_with_the_command_that_takes_th
     let listed = format!("{}hosts = [\"registry.example.com\"]\n", user.read("vm.toml"));
     user.world.sandbox.file("config/vm.toml", listed);
     for arguments in [&[][..], &["--write"]] {
-        let run = user.import(arguments).run().exits(0).stdout_has("vm: skipped, because ");
+        let run = user.import(arguments).run().exits(0).stdout_has("vm: unchanged, with lines");
         assert!(!run.stdout.contains("gets no token"), "{run}");
     }
 }

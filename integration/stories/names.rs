@@ -195,6 +195,15 @@ fn clients_that_name_the_profile_are_listed_with_the_command_that_changes_them()
     check(sandbox.ycred(["rename", "prod", "main"]).env("YCRED_PROFILE", "prod").run(), "main");
     // The printed command does what it says.
     ycred(&sandbox, &["setup", "kubectl", "--user", "me", "--profile", "main"]).succeeds();
+    // What names the default gets another account with the next `use`.
+    let text = read(&sandbox, "main");
+    sandbox.profile("default", &text);
+    ycred(&sandbox, &["setup", "kubectl", "--user", "me", "--profile", "default"]).succeeds();
+    let run = ycred(&sandbox, &["rename", "default", "work"]).succeeds();
+    run.stdout_has(
+        "user me still names the profile default; to change it: ycred setup kubectl --user me --profile work\n",
+    );
+    ycred(&sandbox, &["setup", "kubectl", "--user", "me", "--profile", "main"]).succeeds();
     ycred(&sandbox, &["setup", "docker", "--profile", "main"]).succeeds();
     let run = ycred(&sandbox, &["rename", "main", "prod"]);
     assert!(run.stdout.contains("user me still names the profile main"), "{run}");

@@ -155,6 +155,8 @@ fn use_names_the_clients_whose_account_changes_and_list_marks_a_broken_default()
     assert_eq!(marked(), "test");
     sandbox.profile("default", "use = \"gone\"\n");
     assert_eq!(marked(), "default");
+    let run = sandbox.ycred(["list"]).env("YCRED_PROFILE", "tset").run().exits(0).stdout_has("YCRED_PROFILE");
+    assert!(!run.stdout.contains('*') && run.stdout.contains("tset"), "no profile is in use\n{run}");
     sandbox.profile("default", "use = \"prod\"\n");
     let run = sandbox.ycred(["remove", "prod"]).run().exits(0);
     run.stdout_has("test is now the only profile")

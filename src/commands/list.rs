@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use crate::base::environment::YCRED_PROFILE;
 use crate::base::error::{Error, Result, clean};
 use crate::commands::command::{Command, CommandCall};
 use crate::commands::status::row::selected_name;
@@ -41,13 +42,21 @@ fn run(_: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
     if names.is_empty() {
         unlisted.clone()?;
     }
+    let (mut text, mut errors) = (String::new(), String::new());
     let current = match session.profile(&ProfileRef::Unnamed) {
         Ok(profile) => profile.name,
-        // A broken profile is the default too. An alias may name one that does not exist.
-        Err(_) => selected_name(&ProfileRef::Unnamed, session)
-            .map(|name| if names.contains(&name) { name } else { find::DEFAULT.to_owned() }),
+        Err(error) => match selected_name(&ProfileRef::Unnamed, session) {
+            // A broken profile is the default too.
+            Some(name) if names.contains(&name) => Some(name),
+            // No profile is used where the variable names none.
+            _ if session.environment.get(YCRED_PROFILE).is_some() => {
+                let _ = writeln!(errors, "{}", error.reason());
+                None
+            }
+            // The alias names one that does not exist.
+            name => name.map(|_| find::DEFAULT.to_owned()),
+        },
     };
-    let (mut text, mut errors) = (String::new(), String::new());
     for name in &names {
         let mark = if current.as_ref() == Some(name) { '*' } else { ' ' };
         let path = session.places.profile_candidates(name).into_iter().find(|path| path.exists()).unwrap_or_default();

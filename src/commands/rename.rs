@@ -97,10 +97,7 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
     if !is_same {
         text.push_str(&after.change_since(&before, session));
     }
-    // The default is an alias now, so what names it still works.
-    if old != DEFAULT {
-        text.push_str(&profile_files::mentions(old, &path, new, session));
-    }
+    text.push_str(&profile_files::mentions(old, &path, new, session));
     Ok(Outcome::reply(Reply::text(text)))
 }
 

@@ -67,6 +67,8 @@ pub const ROWS: &[(&str, Row)] = &[
     ("did you mean {near}? If not, {edit}", Test("a_misspelt_host_on_the_command_line_gets_the_listed_one")),
     ("{hint}; if the name is wrong, correct {name}", Reason(PART)),
     ("{hint}; the URL is the default, because {name} is not set", Reason(PART)),
+    ("check the path of {place}, to which /iam/v1/… is added; otherwise {hint}", Reason(PART)),
+    ("create it, for a cluster of the cloud with: yc managed-kubernetes cluster get-credentials NAME --external", Reason(OTHER)),
     ("to see one profile: ycred status {}", Run(cases::a_profile_as_argument_of_list)),
     ("to check a profile: ycred doctor --profile {}", Run(cases::a_profile_as_check)),
     ("did you mean the profile {near}? ycred doctor --profile {near}", Run(cases::a_misspelt_profile_as_check)),

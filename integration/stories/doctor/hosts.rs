@@ -55,7 +55,7 @@ fn a_misspelt_host_on_the_command_line_gets_the_listed_one() {
     run.stdout_has("it lists localhost:5000 (if that is misspelt, or both are right, edit `hosts` in profile ")
         .stdout_has("it lists cr.yandex (if both are right, add this one to `hosts`)");
     let run = machine.world.ycred(&["explain", "--host", "locahost:5000"]).run().exits(1);
-    run.stdout_has("no: not in `hosts`, which has localhost:5000. If you trust");
+    run.stdout_has("no: not a host of the profile; did you mean localhost:5000? If");
     let run = machine.world.ycred(&["token", "--host", "other.example"]).run().exits(2);
     assert!(!run.stderr.contains("did you mean"), "{run}");
 }

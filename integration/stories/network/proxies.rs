@@ -367,6 +367,15 @@ fn a_url_of_the_profile_that_cannot_be_reached_is_named_with_its_line() {
         assert!(run.stderr.contains(&place), "{status}\n{run}");
         assert_eq!(run.stderr.contains("overloaded"), status == 502, "{status}\n{run}");
     }
+    // IAM has nothing below a path.
+    for path in ["/v2", "/iam/v1/tokens"] {
+        let world = World::new();
+        let url = world.emulator.url();
+        world.sandbox.profile("default", &world.settings().replace(&url, &format!("{url}{path}")));
+        let place =
+            format!("check the path of `iam-url` in profile {}:", world.sandbox.path("config/default.toml").display());
+        fails_with_hint(world.token(&[]).run(), 1, &["404: NOT_FOUND"], &place);
+    }
     // An answer of the cloud has nothing to do with the URL.
     let world = World::new();
     world.emulator.fault(Fault::refuse(403));

@@ -44,6 +44,10 @@ fn ycs_default_profile_becomes_the_profile_with_its_account() {
     let line = format!("user u: yc profile default → ycred profile second (service account {second})\n");
     machine.setup(&["kubectl", "--all"]).run().succeeds().stdout_has(&line);
     machine.unsetup(&["kubectl"]).run().succeeds();
+    // With a profile that the call names, the line shows the account that changes.
+    machine.setup(&["kubectl", "-p", "prod", "--dry-run"]).run().succeeds().stdout_has(&format!(
+        "user u: yc profile default (service account {second}) → ycred profile prod (service account "
+    ));
     // Without `--profile`, yc uses its current profile, which can change.
     machine.write_kubeconfig(&kubeconfig_with("{exec: {command: yc, args: [k8s, create-token]}}"));
     machine.setup(&["kubectl"]).run().exits(2).stderr_has("2 profiles, and setup does not choose one");
@@ -64,6 +68,22 @@ fn ycs_default_profile_becomes_the_profile_with_its_account() {
     let run = machine.setup(&["kubectl"]).run().exits(2);
     run.stderr_has(&format!("yc's profile default is for service account {}", other.service_account_id));
     assert_eq!(machine.read("home/.kube/config"), yc_with("default"));
+}
+
+#[test]
+fn the_only_profile_is_used_and_the_line_names_the_account_that_yc_has_used() {
+    let machine = Machine::new();
+    let other = machine.world.emulator.new_service_account_key();
+    other.write(machine.path("config/other.json")).expect("a key");
+    write_yc(&machine, &[with_key(&machine, "default", "other.json")]);
+    let account = &other.service_account_id;
+    machine.write_kubeconfig(&yc_with("default"));
+    let run = machine.setup(&["kubectl", "--quiet"]).run().succeeds();
+    run.stdout_has(&format!("user u: yc profile default (service account {account}) → ycred profile prod ("));
+    machine.unsetup(&["kubectl"]).run().succeeds();
+    machine.write_kubeconfig(&kubeconfig_with("{exec: {command: yc, args: [k8s, create-token]}}"));
+    let run = machine.setup(&["kubectl", "--quiet"]).run().succeeds();
+    run.stdout_has(&format!("user u: yc (service account {account}) → ycred profile prod ("));
 }
 
 #[test]
@@ -206,6 +226,15 @@ fn a_registry_that_stays_with_yc_is_named_with_what_to_do_and_that_works() {
     assert!(run.stdout.contains("left with yc"), "{run}");
     let doctor = machine.world.ycred(&["doctor", "docker"]).run().exits(0);
     doctor.stdout_has("r.example:5000: the helper yc is configured").stdout_has(&how);
+    // A profile or a file that the call names is in the command as well.
+    machine.world.profile("second", "");
+    let run = machine.setup(&["docker", "-p", "second", "--dry-run"]).run().succeeds();
+    run.stdout_has("then run: ycred setup docker --host r.example:5000 --profile second\n");
+    fs::remove_file(machine.path("config/second.toml")).expect("the profile");
+    let copy = machine.world.sandbox.file("tmp/d/config.json", machine.read(DOCKER));
+    let file = copy.display().to_string();
+    let run = machine.setup(&["docker", "--file", &file, "--dry-run"]).run().succeeds();
+    run.stdout_has(&format!("then run: ycred setup docker --host r.example:5000 --file {file}\n"));
     // As the line says.
     let text = format!("{}hosts = [\"r.example:5000\"]\n", machine.read("config/prod.toml"));
     machine.world.sandbox.file("config/prod.toml", text);

@@ -254,6 +254,10 @@ fn all_users_are_set_up_and_the_ones_that_cannot_be_are_named() {
         .run()
         .succeeds()
         .stdout_has("2 more users run yc; to set up all: ycred setup kubectl --all");
+    let other =
+        machine.world.sandbox.file("tmp/other", text.replace("user: u}", "user: second}")).display().to_string();
+    let run = machine.setup(&["kubectl", "--dry-run", "--kubeconfig", &other]).run().succeeds();
+    run.stdout_has(&format!("; to set up all: ycred setup kubectl --kubeconfig {other} --all"));
     let run = machine.setup(&["kubectl", "--all"]).run().exits(2).stdout_has("user u: ").stdout_has("user second: ");
     run.stderr_has("user third: ");
     assert_eq!(machine.read("home/.kube/config").matches(&machine.command()).count(), 2);

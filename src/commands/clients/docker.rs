@@ -65,7 +65,7 @@ fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
     let ycred = program::ycred(call, session)?;
     let root = Format::Json.parse(&call.editor.text(&path).unwrap_or_default()).unwrap_or_else(|_| TreeNode::null());
     let is_chosen = profiles::is_chosen(call, session)?;
-    let of_yc = YcRegistries::of(&root, &chosen, &asked, is_chosen, session);
+    let of_yc = YcRegistries::of(&root, &path, &chosen, &asked, is_chosen, session);
     if let Some(error) = of_yc.refused.into_iter().next() {
         return Err(error);
     }

@@ -134,8 +134,14 @@ fn select(files: &[Kubeconfig], call: &SetupCall<'_>) -> Result<Vec<Selected>> {
         Some((file, _)) => Ok(Selected { name, file: file.to_owned(), is_named, arguments: call.arguments() }),
         None => {
             let known: Vec<String> = kubeconfig::users(files).into_iter().map(|(name, _)| name).collect();
-            Err(Error::usage(format!("no user {name} in the kubeconfig"))
-                .hint(format!("its users: {}", known.join(", "))))
+            Err(Error::usage(format!("no user {name} in the kubeconfig")).hint(match known.is_empty() {
+                true => {
+                    "create it, for a cluster of the cloud with: yc managed-kubernetes cluster get-credentials NAME \
+                         --external"
+                        .to_owned()
+                }
+                false => format!("its users: {}", known.join(", ")),
+            }))
         }
     };
     if let Some(user) = call.value("user") {
@@ -334,6 +340,10 @@ fn decide(
                 Some(argument) => Chosen::load(argument, session)?,
                 None => same_account::for_user(&yc, given, &user.arguments, call, session)?,
             };
+            let origin = match yc.account_beside(&chosen.profile, session) {
+                Some(account) => format!("{origin} ({account})"),
+                None => origin,
+            };
             Ok(Decision { former_account, ..Decision::new(origin, chosen) })
         }
         Method::Ycred { profile } => {
@@ -403,7 +413,8 @@ fn add_notes(
     let others = others.filter(|name| !is_selected(name) && runs_yc(name)).count();
     if others > 0 {
         let noun = if others == 1 { "user runs" } else { "users run" };
-        report.notes.push(format!("{others} more {noun} yc; to set up all: ycred setup kubectl --all"));
+        let file = call.value("kubeconfig").map(|file| format!(" {}", flag("kubeconfig", file))).unwrap_or_default();
+        report.notes.push(format!("{others} more {noun} yc; to set up all: ycred setup kubectl{file} --all"));
     }
     if let Some(note) = policy::note(&command.path, session) {
         report.notes.push(note);

@@ -29,6 +29,13 @@ impl YcProfile<'_> {
     pub fn account(&self, session: &Session<'_>) -> Option<KnownAccount> {
         account::of_yc(self.home?, self.name?, session)
     }
+
+    /// Returns the account that yc uses now, if `chosen` has another one.
+    pub fn account_beside(&self, chosen: &Profile, session: &Session<'_>) -> Option<KnownAccount> {
+        let name = self.name.map(str::to_owned).or_else(|| account::current_of_yc(self.home?, session))?;
+        let of_yc = account::of_yc(self.home?, &name, session)?;
+        (account::of_profile(chosen).as_ref() != Some(&of_yc) && !runs_yc(chosen, &name)).then_some(of_yc)
+    }
 }
 
 /// Returns the profile that replaces yc's for a kubeconfig user. `given` is the one that setup has given to this user before, when

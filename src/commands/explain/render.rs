@@ -159,8 +159,13 @@ fn why(verdict: &HostVerdict, explanation: &Explanation) -> String {
             Some(_) => {
                 let edit = profile.map(|profile| profile.settings.edit_for_host(&host)).unwrap_or_default();
                 let near = profile.and_then(|profile| profile.hosts.near(&host));
-                let near = near.map(|near| format!(", which has {near}")).unwrap_or_default();
-                format!("no: not in `hosts`{near}. If you trust this host with your IAM token: {edit}")
+                match near {
+                    Some(near) => format!(
+                        "no: not a host of the profile; did you mean {near}? If {host} is right, and you trust it with your IAM \
+                         token: {edit}"
+                    ),
+                    None => format!("no: not in `hosts`. If you trust this host with your IAM token: {edit}"),
+                }
             }
             None => "no: without a profile, only the cloud's own hosts get a token".into(),
         },

@@ -67,6 +67,12 @@ pub fn yc_name_for_registry(home: &Path, registry: &str, session: &Session<'_>) 
     name.map(str::to_owned)
 }
 
+/// Returns the name of yc's current profile. Returns `None` if its configuration cannot be read or names none.
+pub fn current_of_yc(home: &Path, session: &Session<'_>) -> Option<String> {
+    let file = YcFile::read(&home.join(YC_CONFIG), session).ok()??;
+    file.root.member("current").and_then(Node::text).map(str::to_owned)
+}
+
 /// Returns true for the names that `import` gives to yc's profile `default`.
 pub fn is_name_of_default(name: &str) -> bool {
     matches!(name, "default" | NOT_THE_DEFAULT)

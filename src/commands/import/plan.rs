@@ -131,8 +131,15 @@ impl Plan {
         }
         files.push(PlannedFile { path, content: Content::Profile(text), overwrite: force });
         files.retain(|file| !file.is_unchanged());
+        let is_extended = files.iter().any(PlannedFile::is_extended);
+        files.retain(|file| force || !file.is_extended());
         if files.is_empty() {
-            self.remarks.push(format!("{}: unchanged", draft.name));
+            // What it allows now is in the file.
+            if is_extended {
+                self.allowed_hosts.remove(&draft.name);
+            }
+            let with = if is_extended { ", with lines that you have added" } else { "" };
+            self.remarks.push(format!("{}: unchanged{with}", draft.name));
             return Ok(true);
         }
         if let Some(existing) = files.iter().find(|file| !force && file.path.symlink_metadata().is_ok()) {
@@ -285,5 +292,12 @@ impl PlannedFile {
     /// Returns true if the file exists with this content.
     pub(super) fn is_unchanged(&self) -> bool {
         files::read(&self.path).is_ok_and(|content| *content == *self.content.bytes())
+    }
+
+    /// Returns true if the file is a profile that has each line of the new one, and others that somebody has added.
+    fn is_extended(&self) -> bool {
+        let Content::Profile(text) = &self.content else { return false };
+        let Ok(existing) = files::read_text(&self.path) else { return false };
+        text.lines().all(|line| existing.lines().any(|known| known == line))
     }
 }

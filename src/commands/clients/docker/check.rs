@@ -65,7 +65,7 @@ fn examine(examination: &Examination, session: &Session<'_>) -> Vec<Finding> {
                 )),
         );
     }
-    findings.extend(yc(&root, &entries, session));
+    findings.extend(yc(&root, &path, &entries, session));
     if let Some(name) = config::other_spelling(&root) {
         let what = format!("{}: {HELPERS} is written as {name}; setup cannot edit that", path.display());
         findings.push(Finding::warn(what).part("config").fix(format!("rename {name} to {HELPERS} in that file")));
@@ -252,14 +252,14 @@ fn credential(result: &TrialResult) -> Result<()> {
 }
 
 /// yc's helper without yc: docker-py and others stop with an error.
-fn yc(root: &TreeNode, entries: &[(String, String)], session: &Session<'_>) -> Vec<Finding> {
+fn yc(root: &TreeNode, path: &Path, entries: &[(String, String)], session: &Session<'_>) -> Vec<Finding> {
     let hosts: Vec<&str> =
         entries.iter().filter(|(_, helper)| helper == HELPER).map(|(host, _)| host.as_str()).collect();
     if hosts.is_empty() || program::find("docker-credential-yc", session).is_some() {
         return Vec::new();
     }
     // `setup docker` replaces it where a profile may serve the registry.
-    let left = profiles::usual(session).map(|usual| YcRegistries::of(root, &usual, &[], false, session).left);
+    let left = profiles::usual(session).map(|usual| YcRegistries::of(root, path, &usual, &[], false, session).left);
     let left = left.unwrap_or_default();
     let finding = |hosts: &str, fix: String| {
         let what = format!("{hosts}: the helper yc is configured, but docker-credential-yc is not in PATH");

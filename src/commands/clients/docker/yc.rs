@@ -1,6 +1,7 @@
 //! Registries that yc's docker helper serves: which profile keeps the account of each, and which of them stay with yc.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use crate::base::error::{Error, Result};
 use crate::base::hosts::Host;
@@ -10,6 +11,7 @@ use crate::commands::clients::profiles::Chosen;
 use crate::commands::clients::same_account::{YcProfile, for_registry};
 use crate::commands::import::account;
 use crate::edit::tree::TreeNode;
+use crate::profile::Profile;
 use crate::session::Session;
 
 /// The name of yc's helper in docker's configuration.
@@ -31,7 +33,14 @@ pub struct YcRegistries {
 impl YcRegistries {
     /// Looks at each registry in a file that runs yc. `asked` are those of `--host`. If this call chooses the profile
     /// (`is_chosen`), that one serves all of them.
-    pub fn of(root: &TreeNode, usual: &Chosen, asked: &[String], is_chosen: bool, session: &Session<'_>) -> Self {
+    pub fn of(
+        root: &TreeNode,
+        path: &Path,
+        usual: &Chosen,
+        asked: &[String],
+        is_chosen: bool,
+        session: &Session<'_>,
+    ) -> Self {
         let mut found = Self::default();
         for (host, _) in helpers(root).into_iter().filter(|(_, helper)| helper == HELPER) {
             let other = if is_chosen { Ok(None) } else { profile_for(&host, usual, session) };
@@ -46,7 +55,9 @@ impl YcRegistries {
                 Ok(other) => {
                     let profile = other.as_ref().unwrap_or(usual);
                     let why = format!("profile {} does not list it", profile.name());
-                    found.left.push((host.clone(), format!("{why}. {}", how_to_list(&host, profile, session))));
+                    let named = is_chosen.then_some(profile.argument.as_str());
+                    let how = how_to_list(&host, path, &profile.profile, named, session);
+                    found.left.push((host.clone(), format!("{why}. {how}")));
                 }
             }
         }
@@ -60,11 +71,11 @@ fn profile_for(host: &str, usual: &Chosen, session: &Session<'_>) -> Result<Opti
     for_registry(&YcProfile { name: name.as_deref(), home }, usual, session)
 }
 
-/// Returns what makes ycred serve a registry: an edit of the profile, and a command.
-pub fn how_to_list(host: &str, profile: &Chosen, session: &Session<'_>) -> String {
-    let file = config::default_path(session).unwrap_or_default();
-    let place = Use { file, label: host.to_owned(), profile: None, note: None };
-    let command = setup_command("docker", config::selection(&place, session), None);
-    let edit = profile.profile.settings.edit_for_host(host);
+/// Returns what makes ycred serve a registry of docker's configuration in `path`: an edit of the profile, and a command.
+/// `named` is the profile that the command must name to use the same one.
+fn how_to_list(host: &str, path: &Path, profile: &Profile, named: Option<&str>, session: &Session<'_>) -> String {
+    let place = Use { file: path.to_owned(), label: host.to_owned(), profile: None, note: None };
+    let command = setup_command("docker", config::selection(&place, session), named);
+    let edit = profile.settings.edit_for_host(host);
     format!("If you trust the registry with your IAM token: {edit}, then run: {command}")
 }
