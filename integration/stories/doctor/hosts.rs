@@ -23,6 +23,15 @@ fn a_listed_host_without_a_client_is_named_with_the_commands_that_set_one_up() {
     // Without a host of its own, a profile has nothing to report. Without docker and git, nothing can be set up.
     machine.world.profile("prod", "hosts = [\"a.example\", \"b.example\"]");
     profile(&[]).stdout_has("`hosts` has a.example, b.example; docker").stdout_has("--host HOST (a registry)");
+    // podman has files of its own, which setup does not edit.
+    let auth = "{\"credHelpers\": {\"a.example\": \"ycred-prod\"}}";
+    machine.world.sandbox.file("home/.config/containers/auth.json", auth);
+    profile(&[]).stdout_has("`hosts` has b.example; docker");
+    let all = "credential-helpers = [\"containers-auth.json\", \"ycred\"]\n";
+    machine.world.sandbox.file("home/.config/containers/registries.conf", all);
+    profile(&[]).never_prints("profile.hosts");
+    fs::remove_dir_all(machine.path("home/.config/containers")).expect("removed");
+    profile(&[]).stdout_has("`hosts` has a.example, b.example; docker");
     fs::remove_dir_all(machine.path("home/.docker")).expect("removed");
     let nothing = doctor(&machine, &["profile"]).env("PATH", machine.path("work")).run().exits(0);
     nothing.never_prints("profile.hosts");

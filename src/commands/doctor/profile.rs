@@ -1,13 +1,15 @@
 //! `profile`: the profile that ycred uses here, its settings, and the other profiles.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
-use crate::base::environment::YCRED_PROFILE;
+use crate::base::environment::{XDG_CONFIG_HOME, XDG_RUNTIME_DIR, YCRED_PROFILE};
 use crate::base::hosts::{Host, Pattern};
 use crate::cloud::http::Http;
 use crate::commands::check::{Check, Examination, Finding, LOCAL_LIMIT, Verdict, profile_files};
 use crate::commands::clients;
 use crate::commands::clients::client::{Client, setup_command};
+use crate::edit::target::TargetFile;
 use crate::profile::find::FoundProfile;
 use crate::profile::{Profile, ProfileRef, SelectedBy, find};
 use crate::session::Session;
@@ -49,7 +51,8 @@ fn not_asked_about(profile: &Profile, session: &Session<'_>) -> Option<Finding> 
     let asked: Vec<String> = places.filter_map(|place| Some(Host::parse(&place.label)?.to_string())).collect();
     let listed = profile.settings.list("hosts").unwrap_or_default();
     let single = |text: &String| Pattern::parse(text).ok()?.single();
-    let hosts: Vec<String> = listed.iter().filter_map(single).filter(|host| !asked.contains(host)).collect();
+    let is_asked = |host: &String| asked.contains(host) || podman_asks_about(host, session);
+    let hosts: Vec<String> = listed.iter().filter_map(single).filter(|host| !is_asked(host)).collect();
     if hosts.is_empty() || found.is_empty() {
         return None;
     }
@@ -86,6 +89,24 @@ fn serving(profile: &Profile, examination: &Examination) -> Vec<Finding> {
         findings.push(Finding::ok(format!("{profile} ({}): {source}{file}", reason(profile))));
     }
     findings
+}
+
+/// Returns true if ycred is the helper for a host in the files of podman, buildah and skopeo, which `setup` does not edit.
+fn podman_asks_about(host: &str, session: &Session<'_>) -> bool {
+    let home = session.places.home.as_ref().map(|home| home.join(".config"));
+    let own = session.environment.absolute(XDG_CONFIG_HOME).or(home);
+    let runtime = session.environment.absolute(XDG_RUNTIME_DIR);
+    let text = |directory: &PathBuf, name: &str| {
+        let target = TargetFile::read(&directory.join("containers").join(name));
+        target.ok().and_then(|target| target.text).unwrap_or_default()
+    };
+    let names_host = |directory: &PathBuf| {
+        let text = text(directory, "auth.json");
+        text.contains("ycred") && text.contains(&format!("\"{host}\""))
+    };
+    // There, a helper is asked about every registry.
+    own.iter().chain(&runtime).any(names_host)
+        || own.iter().any(|directory| text(directory, "registries.conf").contains("\"ycred"))
 }
 
 /// Returns false if all requests of a profile go to a server without TLS, so that no certificate is read.
