@@ -196,6 +196,8 @@ fn each_registry_keeps_the_account_that_ycs_helper_uses() {
     // The name alone counts where yc's configuration does not have the profile, and an account that ycred lacks is refused.
     machine.world.sandbox.file(HELPER, "cr.yandex: second\n");
     machine.setup(&["docker", "--dry-run"]).run().succeeds().stdout_has("cr.yandex: yc → ycred-second: ");
+    machine.world.sandbox.file(HELPER, "cr.yandex: prod\n");
+    machine.setup(&["docker", "--dry-run"]).run().succeeds().stdout_has("cr.yandex: yc → ycred: ");
     let refused = |profiles: &str, why: &str| {
         machine.world.sandbox.file(HELPER, profiles);
         machine.setup(&["docker"]).run().exits(2).stderr_has(why);

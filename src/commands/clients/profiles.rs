@@ -91,7 +91,7 @@ impl Elsewhere {
 }
 
 /// Returns true if two profiles are one file that reads its relative paths in one directory.
-fn is_same_file(one: &Profile, other: &Profile) -> bool {
+pub fn is_same_file(one: &Profile, other: &Profile) -> bool {
     let real = |path: &Path| std::fs::canonicalize(path).ok();
     let file = |profile: &Profile| profile.settings.file.as_deref().and_then(real);
     let directory = |profile: &Profile| real(&profile.settings.directory);

@@ -104,7 +104,11 @@ pub fn for_registry(yc: &YcProfile<'_>, usual: &Chosen, session: &Session<'_>) -
     };
     match account.and_then(|account| of_account(&names, &account, session)) {
         Some(chosen) => Ok(Some(chosen)),
-        None => by_name(name, yc, session).map(Some),
+        None => {
+            let chosen = by_name(name, yc, session)?;
+            // `usual` may be an alias of it.
+            Ok((!profiles::is_same_file(&chosen.profile, &usual.profile)).then_some(chosen))
+        }
     }
 }
 
