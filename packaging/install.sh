@@ -1,54 +1,32 @@
 #!/bin/sh
 # Installs ycred for Linux or macOS, or removes it again.
 #
-#   sh install.sh [--prefix DIRECTORY] [--from DIRECTORY|URL] [--libc musl|gnu]
+#   sh install.sh [--prefix DIRECTORY] [--from DIRECTORY|URL] [--libc musl|gnu] [--force]
 #   sh install.sh --remove [--prefix DIRECTORY]
 #
 # The prefix is /usr/local for root and ~/.local for anyone else. The archive comes from the directory of this script if
-# its SHA256SUMS is there, else from the release's URL. Nothing is installed unless its digest is the one in SHA256SUMS.
+# its SHA256SUMS is there, else from the release's URL. Nothing is installed unless its digest is the one in SHA256SUMS, and no
+# file that this script has not installed is replaced, except with --force.
 set -eu
 
-version=@VERSION@
-url=@URL@
+version='@VERSION@'
+url='@URL@'
 libc=musl
 action=install
 prefix=
 from=
+force=
 
 fail() { printf 'install.sh: error: %s\n' "$*" >&2; exit 1; }
 
-while [ $# -gt 0 ]; do
-    case $1 in
-        --prefix) [ $# -gt 1 ] || fail "--prefix needs a directory"; prefix=$2; shift ;;
-        --from) [ $# -gt 1 ] || fail "--from needs a directory or a URL"; from=$2; shift ;;
-        --libc) [ $# -gt 1 ] || fail "--libc needs musl or gnu"; libc=$2; shift ;;
-        --remove) action=remove ;;
-        *) fail "unknown argument $1" ;;
-    esac
-    shift
-done
-
-if [ -z "$prefix" ]; then
-    if [ "$(id -u)" -eq 0 ]; then prefix=/usr/local; else prefix=${HOME:?}/.local; fi
-fi
-case $prefix in /*) ;; *) fail "--prefix must be absolute" ;; esac
-while [ "$prefix" != "${prefix%/}" ]; do prefix=${prefix%/}; done
-# What was installed, one path a line: each file relative to the prefix, and with a slash at the end each directory that did
-# not exist before. The prefix and the directories above it are absolute.
-list=$prefix/share/ycred/installed
-umask 022
-
-remove() {
-    [ -f "$list" ] || fail "$list does not exist: nothing was installed there"
-    # What clients still have configured. A version without this command has nothing to undo.
-    if [ -x "$prefix/bin/ycred" ]; then
-        "$prefix/bin/ycred" unsetup --all --dry-run </dev/null 2>/dev/null || true
-    fi
+# Deletes what the list names, and the directories that the installation had created.
+delete() {
     while IFS= read -r path; do
         case $path in
             */) ;;
             /* | *..*) fail "$list: unexpected path" ;;
-            *) rm -f "$prefix/$path" ;;
+            # A copy beside the file is what an installation that was killed has left.
+            *) rm -f "$prefix/$path" "$prefix/$path.new" ;;
         esac
     done <"$list"
     # From the innermost to the outermost. What has other files in it stays.
@@ -62,30 +40,18 @@ remove() {
         esac
         rmdir "$directory" 2>/dev/null || true
     done
+}
+
+remove() {
+    [ -f "$list" ] || fail "$list does not exist: nothing was installed there"
+    # What clients still have configured. A version without this command has nothing to undo.
+    if [ -x "$prefix/bin/ycred" ]; then
+        "$prefix/bin/ycred" unsetup --all --dry-run </dev/null 2>/dev/null || true
+    fi
+    delete
     printf 'removed ycred from %s\n' "$prefix"
 }
 
-if [ "$action" = remove ]; then
-    remove
-    exit 0
-fi
-
-case $(uname -s)-$(uname -m) in
-    Linux-x86_64 | Linux-amd64) target=x86_64-unknown-linux-$libc ;;
-    Linux-aarch64 | Linux-arm64) target=aarch64-unknown-linux-$libc ;;
-    Darwin-x86_64) target=x86_64-apple-darwin ;;
-    Darwin-arm64) target=aarch64-apple-darwin ;;
-    *) fail "there is no package for $(uname -s) on $(uname -m)" ;;
-esac
-name=ycred-v$version-$target
-scratch=$(mktemp -d)
-trap 'rm -rf "$scratch"' EXIT
-
-if [ -z "$from" ]; then
-    here=$(dirname "$0")
-    if [ -f "$here/SHA256SUMS" ]; then from=$here; else from=$url; fi
-fi
-[ -n "$from" ] || fail "no release to download from; use --from DIRECTORY or --from URL"
 get() {
     case $from in
         http://* | https://* | file://*)
@@ -98,16 +64,57 @@ get() {
         *) cp "$from/$1" "$scratch/$1" || fail "cannot read $from/$1" ;;
     esac
 }
-get SHA256SUMS
-grep -q "  $name.tar.gz\$" "$scratch/SHA256SUMS" || fail "$from has no $name.tar.gz"
-get "$name.tar.gz"
-if command -v sha256sum >/dev/null 2>&1; then check='sha256sum -c'; else check='shasum -a 256 -c'; fi
-(cd "$scratch" && grep "  $name.tar.gz\$" SHA256SUMS | $check >/dev/null) || fail "$name.tar.gz does not have the digest in SHA256SUMS"
-tar -xzf "$scratch/$name.tar.gz" -C "$scratch"
-stage=$scratch/$name
+
+# Gets the archive and unpacks it, if it has the digest in SHA256SUMS.
+fetch() {
+    if command -v sha256sum >/dev/null 2>&1; then
+        check='sha256sum -c'
+    elif command -v shasum >/dev/null 2>&1; then
+        check='shasum -a 256 -c'
+    else
+        fail "cannot check the digest: neither sha256sum nor shasum is installed"
+    fi
+    if [ -z "$from" ]; then
+        # Only a file of this name has a directory of its own. `curl … | sh` has none: the current one may be anybody's.
+        from=$url
+        case ${0##*/} in install.sh) if [ -f "$0" ] && [ -f "$(dirname "$0")/SHA256SUMS" ]; then from=$(dirname "$0"); fi ;; esac
+    fi
+    [ -n "$from" ] || fail "no release to download from; use --from DIRECTORY or --from URL"
+    get SHA256SUMS
+    grep -q "  $name.tar.gz\$" "$scratch/SHA256SUMS" || fail "$from has no $name.tar.gz"
+    get "$name.tar.gz"
+    (cd "$scratch" && grep "  $name.tar.gz\$" SHA256SUMS | $check >/dev/null) ||
+        fail "$name.tar.gz does not have the digest in SHA256SUMS"
+    tar -xzf "$scratch/$name.tar.gz" -C "$scratch"
+}
+
+# Prints what is installed: the file in the archive, its place, and its mode. Links are from `ycred`.
+contents() {
+    printf '%s %s %s\n' ycred bin/ycred 755
+    while IFS= read -r link; do printf 'link bin/%s 777\n' "$link"; done <"$stage/links"
+    for page in "$stage"/man/*; do printf 'man/%s share/man/man1/%s 644\n' "${page##*/}" "${page##*/}"; done
+    printf '%s %s 644\n' completions/ycred.bash share/bash-completion/completions/ycred \
+        completions/_ycred share/zsh/site-functions/_ycred \
+        completions/ycred.fish share/fish/vendor_completions.d/ycred.fish
+    for document in README.md CHANGELOG.md LICENSE-APACHE LICENSE-MIT THIRD-PARTY-LICENSES; do
+        printf '%s share/doc/ycred/%s 644\n' "$document" "$document"
+    done
+}
+
+# Fails if a file is in the way that this script has not installed. A link to a ycred is one that `ycred setup` has made.
+look_for_other_files() {
+    [ -z "$force" ] || return 0
+    while read -r _ place _; do
+        [ -e "$prefix/$place" ] || [ -L "$prefix/$place" ] || continue
+        if [ -f "$list" ] && grep -qxFe "$place" "$list"; then continue; fi
+        if [ -L "$prefix/$place" ]; then
+            case $(readlink "$prefix/$place") in ycred | */ycred) continue ;; esac
+        fi
+        fail "$prefix/$place exists, and this script has not installed it; use --force to replace it"
+    done <"$scratch/contents"
+}
 
 # make DIRECTORY: creates it and those above it. Adds each that did not exist to $made.
-made=
 make() {
     [ ! -d "${1:-/}" ] || return 0
     make "${1%/*}"
@@ -115,43 +122,100 @@ make() {
     made="$made${1#"$prefix"/}/
 "
 }
+
 # record PATH: adds it to the list before it is created, so that an installation that was interrupted can be removed.
 record() { grep -qxFe "$1" "$list" || printf '%s\n' "$1" >>"$list"; }
-make "$prefix/share/ycred"
-touch "$list"
-# put SOURCE PATH MODE: copies a file beside its place, then renames it, so that a running ycred is not disturbed.
+
+# put SOURCE PLACE MODE: copies a file beside its place, then renames it, so that a running ycred is not disturbed.
 put() {
     make "$prefix/$(dirname "$2")"
     printf '%s' "$made" >>"$list"
     made=
     record "$2"
-    cp "$1" "$prefix/$2.new"
-    chmod "$3" "$prefix/$2.new"
-    mv -f "$prefix/$2.new" "$prefix/$2"
-    printf '%s\n' "$2" >>"$scratch/installed"
+    if [ "$1" = link ]; then
+        ln -sf ycred "$prefix/$2"
+        return 0
+    fi
+    new=$prefix/$2.new
+    cp "$stage/$1" "$new"
+    chmod "$3" "$new"
+    if [ "$1" = ycred ]; then
+        # Before it replaces a program that runs.
+        shown=$("$new" --version </dev/null) || {
+            rm -f "$new"
+            [ -n "$is_update" ] || delete
+            fail "the program in $name.tar.gz does not run on this machine"
+        }
+    fi
+    mv -f "$new" "$prefix/$2"
+    new=
 }
-put "$stage/ycred" bin/ycred 755
-while IFS= read -r link; do
-    record "bin/$link"
-    ln -sf ycred "$prefix/bin/$link"
-    printf 'bin/%s\n' "$link" >>"$scratch/installed"
-done <"$stage/links"
-for page in "$stage"/man/*; do put "$page" "share/man/man1/${page##*/}" 644; done
-put "$stage/completions/ycred.bash" share/bash-completion/completions/ycred 644
-put "$stage/completions/_ycred" share/zsh/site-functions/_ycred 644
-put "$stage/completions/ycred.fish" share/fish/vendor_completions.d/ycred.fish 644
-for document in README.md CHANGELOG.md LICENSE-APACHE LICENSE-MIT THIRD-PARTY-LICENSES; do put "$stage/$document" "share/doc/ycred/$document" 644; done
-# What an earlier version has installed and this one has not.
-while IFS= read -r path; do
-    case $path in */ | /* | *..*) continue ;; esac
-    grep -qxFe "$path" "$scratch/installed" || rm -f "$prefix/$path"
-done <"$list"
-grep '/$' "$list" >>"$scratch/installed" || true
-cp "$scratch/installed" "$list.new"
-mv -f "$list.new" "$list"
 
-printf 'installed %s in %s\n' "$("$prefix/bin/ycred" --version)" "$prefix/bin"
-case :$PATH: in
-    *:"$prefix/bin":*) ;;
-    *) printf 'add %s to PATH, so that clients find it\n' "$prefix/bin" ;;
-esac
+install() {
+    case $(uname -s)-$(uname -m) in
+        Linux-x86_64 | Linux-amd64) target=x86_64-unknown-linux-$libc ;;
+        Linux-aarch64 | Linux-arm64) target=aarch64-unknown-linux-$libc ;;
+        Darwin-x86_64) target=x86_64-apple-darwin ;;
+        Darwin-arm64) target=aarch64-apple-darwin ;;
+        *) fail "there is no package for $(uname -s) on $(uname -m)" ;;
+    esac
+    name=ycred-v$version-$target
+    made='' new='' shown='' is_update=''
+    scratch=$(mktemp -d)
+    # dash runs the trap for EXIT after a signal only if the signal has a trap too.
+    trap 'rm -rf "$scratch"; [ -z "$new" ] || rm -f "$new"' EXIT
+    trap 'exit 129' HUP
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+    fetch
+    stage=$scratch/$name
+    contents >"$scratch/contents"
+    look_for_other_files
+    if [ -f "$list" ]; then is_update=yes; fi
+    make "$prefix/share/ycred"
+    touch "$list"
+    while read -r source place mode; do put "$source" "$place" "$mode"; done <"$scratch/contents"
+    # What an earlier version has installed and this one has not.
+    cut -d' ' -f2 "$scratch/contents" >"$scratch/installed"
+    while IFS= read -r path; do
+        case $path in */ | /* | *..*) continue ;; esac
+        grep -qxFe "$path" "$scratch/installed" || rm -f "$prefix/$path"
+    done <"$list"
+    grep '/$' "$list" >>"$scratch/installed" || true
+    new=$list.new
+    cp "$scratch/installed" "$new"
+    mv -f "$new" "$list"
+    new=
+    printf 'installed %s in %s\n' "$shown" "$prefix/bin"
+    case :$PATH: in
+        *:"$prefix/bin":*) ;;
+        *) printf 'add %s to PATH, so that clients find it\n' "$prefix/bin" ;;
+    esac
+}
+
+main() {
+    while [ $# -gt 0 ]; do
+        case $1 in
+            --prefix) [ $# -gt 1 ] || fail "--prefix needs a directory"; prefix=$2; shift ;;
+            --from) [ $# -gt 1 ] || fail "--from needs a directory or a URL"; from=$2; shift ;;
+            --libc) [ $# -gt 1 ] || fail "--libc needs musl or gnu"; libc=$2; shift ;;
+            --remove) action=remove ;;
+            --force) force=yes ;;
+            *) fail "unknown argument $1" ;;
+        esac
+        shift
+    done
+    if [ -z "$prefix" ]; then
+        if [ "$(id -u)" -eq 0 ]; then prefix=/usr/local; else prefix=${HOME:?}/.local; fi
+    fi
+    case $prefix in /*) ;; *) fail "--prefix must be absolute" ;; esac
+    while [ "$prefix" != "${prefix%/}" ]; do prefix=${prefix%/}; done
+    # What was installed, one path a line: each file relative to the prefix, and with a slash at the end each directory that
+    # did not exist before. The prefix and the directories above it are absolute.
+    list=$prefix/share/ycred/installed
+    umask 022
+    "$action"
+}
+
+# The last line: of a download that was cut off, nothing runs.
+main "$@"

@@ -18,7 +18,8 @@ printf '#!/bin/sh\n[ "$1" != --version ] || echo "ycred %s"\n' "$VERSION" >ycred
 chmod 755 ycred
 printf '%s\n' $LINKS >links
 for page in $PAGES; do echo "$page" >"man/$page"; done
-for file in completions/ycred.bash completions/_ycred completions/ycred.fish README.md CHANGELOG.md LICENSE-APACHE LICENSE-MIT THIRD-PARTY-LICENSES; do
+for file in completions/ycred.bash completions/_ycred completions/ycred.fish README.md CHANGELOG.md LICENSE-APACHE LICENSE-MIT \
+    THIRD-PARTY-LICENSES; do
     echo "$file" >"$file"
 done
 cd ../..
@@ -171,4 +172,106 @@ fn an_installation_that_failed_halfway_can_be_removed() {
     fs::create_dir_all(prefix.join("share/ycred")).expect("a directory");
     fs::write(&list, "../other/file\n").expect("written");
     installer.run(&prefix, &["--remove"]).fails().stderr_has("unexpected path");
+}
+
+#[test]
+fn a_script_without_a_file_takes_nothing_from_the_current_directory() {
+    let installer = Installer::new();
+    let prefix = installer.sandbox.path("work/prefix");
+    // As `curl … | sh` in a directory that somebody else has filled.
+    let script = fs::read(installer.sandbox.path("work/dist/install.sh")).expect("the script");
+    let piped = |script: &[u8], more: &[&str]| {
+        let call =
+            installer.sandbox.call("sh", [Path::new("-s"), Path::new("--"), Path::new("--prefix"), &prefix]).and(more);
+        call.within(installer.sandbox.path("work/dist")).stdin(script).run()
+    };
+    piped(&script, &[]).fails().stderr_has("no release to download from");
+    // Cut off anywhere, it does nothing.
+    let from = installer.sandbox.path("work/dist");
+    for length in (1..20).map(|part| script.len() * part / 20).chain([script.len() - 10]) {
+        piped(&script[..length], &["--from", from.to_str().expect("UTF-8")]);
+        assert!(!prefix.exists(), "{length} bytes of the script have installed something");
+    }
+    piped(&script, &["--from", from.to_str().expect("UTF-8")]).succeeds();
+}
+
+#[test]
+fn a_file_of_others_is_not_replaced_unless_that_is_demanded() {
+    let installer = Installer::new();
+    let prefix = installer.sandbox.path("work/prefix");
+    fs::create_dir_all(prefix.join("bin")).expect("a directory");
+    for place in ["bin/ycred", "bin/docker-credential-ycred", "bin/kubectl-ycred"] {
+        fs::write(prefix.join(place), "somebody's own").expect("a file");
+        installer.run(&prefix, &[]).fails().stderr_has(place).stderr_has("use --force to replace it");
+        assert_eq!(fs::read_to_string(prefix.join(place)).expect("a file"), "somebody's own");
+        assert!(!prefix.join("share").exists(), "something was installed");
+        fs::remove_file(prefix.join(place)).expect("removed");
+    }
+    // A link that `ycred setup` has made is ours.
+    std::os::unix::fs::symlink("/opt/bin/ycred", prefix.join("bin/kubectl-ycred")).expect("a link");
+    installer.install(&prefix);
+    installer.remove(&prefix);
+    fs::write(prefix.join("bin/ycred"), "somebody's own").expect("a file");
+    installer.run(&prefix, &["--force"]).succeeds().stdout_has("installed ycred 1.2.3");
+    installer.install(&prefix);
+    installer.remove(&prefix);
+}
+
+#[test]
+fn a_program_that_does_not_run_is_not_installed() {
+    let installer = Installer::new();
+    let prefix = installer.sandbox.path("work/prefix");
+    let break_program = "name=ycred-v1.2.3-$(uname -m)-unknown-linux-musl; printf '#!/nowhere\\n' >stage/$name/ycred; \
+        SOURCE_DATE_EPOCH=1 \"$PACKAGING/tools/archive\" stage $name dist/$name.tar.gz; \"$PACKAGING/tools/digests\" dist";
+    let packaging = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging");
+    let call = || installer.sandbox.call("sh", ["-c", break_program]).env("PACKAGING", &packaging);
+    call().run().succeeds();
+    installer.run(&prefix, &[]).fails().stderr_has("does not run on this machine").stdout_is("");
+    assert!(!prefix.exists(), "{:?}", installer.tree(&prefix));
+    // An update leaves the program that runs.
+    installer.release("1.2.2", "docker-credential-ycred", "ycred.1");
+    installer.install(&prefix);
+    let before = installer.tree(&prefix);
+    installer.release("1.2.3", "docker-credential-ycred", "ycred.1");
+    call().run().succeeds();
+    installer.run(&prefix, &[]).fails().stderr_has("does not run on this machine");
+    assert_eq!(installer.tree(&prefix), before);
+    let program = fs::read_to_string(prefix.join("bin/ycred")).expect("the program");
+    assert!(program.contains("1.2.2"), "{program}");
+}
+
+#[test]
+fn a_machine_that_cannot_compute_digests_is_told_so() {
+    let installer = Installer::new();
+    let prefix = installer.sandbox.path("work/prefix");
+    let tools = installer.sandbox.path("work/tools");
+    fs::create_dir(&tools).expect("a directory");
+    for tool in ["sh", "dirname", "id", "uname", "mktemp", "rm", "cp", "grep", "tar", "gzip"] {
+        let path = crate::harness::find(tool).expect(tool);
+        std::os::unix::fs::symlink(path, tools.join(tool)).expect("a link");
+    }
+    let script = installer.sandbox.path("work/dist/install.sh");
+    let call = installer.sandbox.call("sh", [script.as_path(), Path::new("--prefix"), &prefix]).env("PATH", &tools);
+    call.run().fails().stderr_has("neither sha256sum nor shasum is installed");
+    assert!(!prefix.exists());
+}
+
+#[test]
+fn a_signal_leaves_no_half_file_and_no_temporary_directory() {
+    let installer = Installer::new();
+    let prefix = installer.sandbox.path("work/prefix");
+    // Stands in for a slow disk: a copy that ends the script before it returns.
+    installer
+        .sandbox
+        .script("bin/cp", "#!/bin/sh\n/bin/cp \"$@\" || exit\ncase $2 in *.1.new) kill -TERM $PPID; sleep 1 ;; esac\n");
+    installer.run(&prefix, &[]).exits(143);
+    let left: Vec<String> = installer.tree(&prefix).into_iter().filter(|path| path.ends_with(".new")).collect();
+    assert!(left.is_empty() && prefix.join("bin/ycred").exists(), "{left:?}");
+    assert!(
+        installer.tree(&installer.sandbox.path("tmp")).is_empty(),
+        "{:?}",
+        installer.tree(&installer.sandbox.path("tmp"))
+    );
+    installer.remove(&prefix);
+    assert!(!prefix.exists());
 }
