@@ -689,6 +689,13 @@ fn count(out: &mut impl io::Write, fixture: &Fixture, candidates: &[Candidate]) 
         }
     }
     let mut excess = Vec::new();
+    // What was not counted is not within the budget.
+    if candidates.iter().any(|candidate| candidate.name.starts_with("static ")) {
+        let counting = [("strace", &strace), ("valgrind", &valgrind)];
+        excess.extend(
+            counting.iter().filter(|(_, path)| path.is_none()).map(|(tool, _)| format!("{tool} is not installed")),
+        );
+    }
     // Of `ycred kubectl`, for the line in prompts.
     let mut of_hit = BTreeMap::new();
     writeln!(
