@@ -3,7 +3,10 @@
 //! `YCRED_TEST_DIST` names the directory, as `.ci/release` sets it. Without it, these tests are skipped.
 
 mod installer;
+mod making;
+mod manifests;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -74,17 +77,18 @@ impl Dist {
     }
 
     /// Gets a token with a program that has a directory tree of its own, as an ordinary user: `program` is its path
-    /// there. The tree must contain nothing else that ycred needs, except what this function adds to it.
+    /// there, after that of an emulator if one is needed. The tree must contain nothing else that ycred needs, except what this function adds to it.
     #[track_caller]
-    fn gets_a_token_in(&self, root: &Path, program: &str) {
+    fn gets_a_token_in(&self, root: &Path, program: &[&str]) {
         let config = root.join("config");
         fs::create_dir_all(&config).expect("a directory");
         fs::copy(self.world.sandbox.path("config/key.json"), config.join("key.json")).expect("a key");
         fs::write(config.join("default.toml"), self.world.settings()).expect("a profile");
         self.run("chmod", ["-R", "u=rwX,go=", text(&config)]);
         self.run("chown", ["-R", "65532:65532", text(&config)]);
-        let user = ["--userspec=65532:65532", text(root), program, "kubectl"];
-        let call = self.world.sandbox.call("chroot", user).env("YCRED_CONFIG_DIR", "/config");
+        let call =
+            self.world.sandbox.call("chroot", ["--userspec=65532:65532", text(root)]).and(program).and(["kubectl"]);
+        let call = call.env("YCRED_CONFIG_DIR", "/config");
         // No home and no temporary directory either: the token is not cached.
         let call = ["HOME", "TMPDIR", "YCRED_CACHE_DIR", "YCRED_STATE_DIR"]
             .into_iter()
@@ -103,6 +107,29 @@ fn emulator_for(program: &Path) -> Option<PathBuf> {
     // e_machine of aarch64 (elf.h).
     let is_foreign = binary.get(18..20) == Some(&[183, 0]) && cfg!(not(target_arch = "aarch64"));
     is_foreign.then(|| find("qemu-aarch64-static").expect("qemu-user-static is installed"))
+}
+
+/// Fails unless the notices of a program have those of the crates that are linked in every program.
+#[track_caller]
+fn has_notices(notices: &Path, artefact: &Path) {
+    let text = fs::read_to_string(notices).unwrap_or_else(|error| panic!("{}: {error}", artefact.display()));
+    for part in [
+        "ring 0.17",
+        "option-ext 0.2",
+        "rustls-webpki 0.103",
+        "webpki-roots 1",
+        "rust-std 1.",
+        "BoringSSL",
+        "Mozilla Public",
+    ] {
+        assert!(text.contains(part), "{}: no notice of {part}", artefact.display());
+    }
+    // They run during the build alone.
+    assert!(
+        !text.contains("\nsyn 2") && !text.contains("\ncc 1") && !text.contains("unicode-ident"),
+        "{}",
+        artefact.display()
+    );
 }
 
 fn is_archive(name: &str) -> bool {
@@ -128,6 +155,7 @@ fn every_archive_contains_what_it_says_and_gets_a_token() {
         {
             assert!(root.join(file).is_file(), "{}: no {file}", archive.display());
         }
+        has_notices(&root.join("THIRD-PARTY-LICENSES"), &archive);
         for link in fs::read_to_string(root.join("links")).expect("the links").lines() {
             assert_eq!(fs::read_link(root.join(link)).expect(link), Path::new("ycred"), "{link}");
         }
@@ -153,6 +181,7 @@ fn the_zip_for_windows_contains_what_it_says_and_gets_a_token_under_wine() {
         {
             assert!(root.join(file).is_file(), "{}: no {file}", archive.display());
         }
+        has_notices(&root.join("THIRD-PARTY-LICENSES"), &archive);
         let build = fs::read_to_string(root.join("BUILD")).expect("BUILD");
         assert!(build.contains("target x86_64-pc-windows-gnu\n") && build.contains("\nmingw "), "{build}");
         let program = root.join("ycred.exe");
@@ -197,7 +226,7 @@ fn the_static_binary_gets_a_token_in_an_empty_root() {
     dist.run("chmod", ["1777", text(&root.join("tmp"))]);
     fs::copy(dist.unpack(archive).join("ycred"), root.join("ycred")).expect("a copy");
     open_to_others(&dist);
-    dist.gets_a_token_in(&root, "/ycred");
+    dist.gets_a_token_in(&root, &["/ycred"]);
 }
 
 /// Lets other users enter the sandbox, where the roots are.
@@ -232,6 +261,10 @@ fn the_debian_package_installs_works_and_is_removed() {
         let root_option = format!("--root={}", text(&root));
         let force = "--force-architecture,bad-path";
         dist.run("dpkg", [&root_option, force, "--install", text(&package)]);
+        let notices = root.join("usr/share/doc/ycred/THIRD-PARTY-LICENSES");
+        dist.run("gunzip", ["-k", text(&notices.with_extension("gz"))]);
+        has_notices(&notices, &package);
+        fs::remove_file(notices).expect("the copy");
         dist.gets_a_token(&root.join("usr/bin/ycred"));
         for link in ["docker-credential-ycred", "kubectl-ycred"] {
             assert_eq!(fs::read_link(root.join("usr/bin").join(link)).expect(link), Path::new("ycred"));
@@ -254,6 +287,7 @@ fn the_rpm_package_installs_works_and_is_removed() {
         fs::create_dir_all(&root).expect("a directory");
         dist.run("rpm", ["--root", text(&root), "--initdb"]);
         dist.run("rpm", ["--root", text(&root), "--ignorearch", "--install", text(&package)]);
+        has_notices(&root.join("usr/share/licenses/ycred/THIRD-PARTY-LICENSES"), &package);
         dist.gets_a_token(&root.join("usr/bin/ycred"));
         for link in ["docker-credential-ycred", "kubectl-ycred"] {
             assert_eq!(fs::read_link(root.join("usr/bin").join(link)).expect(link), Path::new("ycred"));
@@ -272,15 +306,21 @@ fn the_images_run_without_anything_else() {
         return;
     }
     let Some(dist) = Dist::find() else { return };
-    for (name, program, user, files) in
-        [("oci", "/ycred", "65532:65532", None), ("ci-oci", "/usr/local/bin/ycred", "", Some("/bin/sh"))]
+    let kinds = [("oci", "/ycred", "65532:65532", None), ("ci-oci", "/usr/local/bin/ycred", "", Some("/bin/sh"))];
+    for ((name, program, user, files), architecture) in
+        kinds.into_iter().flat_map(|kind| [(kind, "amd64"), (kind, "arm64")])
     {
         let image = dist.directory.join(format!("ycred-v{VERSION}-{name}.tar"));
-        let layout = dist.world.sandbox.path(format!("work/{name}"));
+        let layout = dist.world.sandbox.path(format!("work/{name}-{architecture}"));
         fs::create_dir_all(&layout).expect("a directory");
         dist.run("tar", ["-xf", text(&image), "-C", text(&layout)]);
-        let bundle = dist.world.sandbox.path(format!("work/{name}-bundle"));
-        let reference = format!("{}:{VERSION}-amd64", text(&layout));
+        let bundle = dist.world.sandbox.path(format!("work/{name}-{architecture}-bundle"));
+        let index = fs::read_to_string(layout.join("index.json")).expect("an index");
+        if !index.contains(&format!("\"{VERSION}-{architecture}\"")) {
+            // Not each architecture was built.
+            continue;
+        }
+        let reference = format!("{}:{VERSION}-{architecture}", text(&layout));
         dist.run("umoci", ["unpack", "--image", &reference, text(&bundle)]);
         let config: Value =
             serde_json::from_slice(&fs::read(bundle.join("config.json")).expect("a config")).expect("JSON");
@@ -289,7 +329,22 @@ fn the_images_run_without_anything_else() {
             assert_eq!(format!("{uid}:{gid}"), user);
         }
         let root = bundle.join("rootfs");
+        has_notices(&root.join("usr/share/doc/ycred/THIRD-PARTY-LICENSES"), &image);
+        assert!(root.join("usr/share/doc/ycred/LICENSE-MIT").is_file(), "{}", image.display());
+        if architecture == "arm64" {
+            // Nothing of another architecture can be run in the root but by the emulator.
+            let emulator = find("qemu-aarch64-static").expect("qemu-user-static is installed");
+            fs::copy(emulator, root.join("emulator")).expect("a copy");
+            open_to_others(&dist);
+            dist.run("chmod", ["o+x", text(&bundle), text(&root)]);
+            dist.gets_a_token_in(&root, &["/emulator", program]);
+            continue;
+        }
         if let Some(shell) = files {
+            // The license of busybox asks for its text and for a way to its source.
+            let read = |path: &str| fs::read_to_string(root.join(path)).expect(path);
+            assert!(read("usr/share/common-licenses/GPL-2").contains("Version 2, June 1991"));
+            assert!(read("usr/share/doc/busybox-static/SOURCE").contains("apt-get source busybox="));
             // As a CI system runs a job: a script in the image's shell, in namespaces of its own.
             let script = "set -e; ycred --version; test \"$(id -u)\" = 0; ls -l /usr/local/bin/docker-credential-ycred | grep -q ycred";
             dist.run(
@@ -317,7 +372,7 @@ fn the_images_run_without_anything_else() {
         }
         open_to_others(&dist);
         dist.run("chmod", ["o+x", text(&bundle), text(&root)]);
-        dist.gets_a_token_in(&root, program);
+        dist.gets_a_token_in(&root, &[program]);
     }
 }
 
@@ -339,7 +394,8 @@ fn the_installer_checks_the_digest_and_removes_what_it_installed() {
     install(&["--remove"]).succeeds().stdout_has("removed ycred");
     let left = dist.run("find", [text(&prefix), "-mindepth", "1"]).stdout;
     assert_eq!(left, format!("{}\n{}\n", text(&prefix.join("bin")), text(&other)), "only the user's own file is left");
-    fs::remove_file(other).expect("the file");
+    // Where nothing was before, nothing is left.
+    fs::remove_dir_all(&prefix).expect("the directory");
     install(&[]).succeeds();
     install(&["--remove"]).succeeds();
     assert!(!prefix.exists(), "the empty prefix is left");
@@ -373,182 +429,51 @@ fn the_bill_of_materials_is_valid_and_names_the_crates() {
     for document in documents {
         dist.world.sandbox.call(bin.join("python"), [text(&check), text(&document)]).run().succeeds();
         let bom: Value = serde_json::from_slice(&fs::read(&document).expect("a document")).expect("JSON");
-        let names: Vec<&str> =
-            bom["components"].as_array().expect("components").iter().filter_map(|part| part["name"].as_str()).collect();
-        for name in ["ring", "rustls", "ureq", "serde_json", "rust-std"] {
-            assert!(names.contains(&name), "{}: no {name}", document.display());
-        }
-        assert!(!names.contains(&"ycred-emulator") && !names.contains(&"rsa"), "a dependency of the tests");
-    }
-}
-
-#[test]
-fn package_managers_accept_their_manifests() {
-    let Some(dist) = Dist::find() else { return };
-    let manifests = dist.directory.join("manifests");
-    let manifest = |name: &str| manifests.join(name);
-    if let Some(nix) = require_client("nix-instantiate") {
-        let run = dist.world.sandbox.call(nix, ["--parse", text(&manifest("ycred.nix"))]).run().succeeds();
-        assert!(run.stdout.contains("installPhase") && run.stdout.contains("kubectl-ycred"), "{run}");
-    }
-    // Homebrew itself is not available here: its formula is Ruby, run with stand-ins for the methods that it calls.
-    if let Some(ruby) = require_client("ruby") {
-        let stand_in = dist.world.sandbox.file("work/formula.rb", FORMULA);
-        let run = dist.world.sandbox.call(ruby, [text(&stand_in), text(&manifest("ycred.rb"))]).run().succeeds();
-        for line in ["install ycred", "link docker-credential-ycred", "link kubectl-ycred"] {
-            assert!(run.stdout.lines().any(|printed| printed == line), "{run}");
-        }
-    }
-    // The members that these two read; see their documentation of manifests.
-    if let Some(bin) = packages::python(&["check-jsonschema==0.39.0"]) {
-        for (name, schema) in [("ycred.yaml", KREW), ("ycred.json", SCOOP)] {
-            let file = manifest(name);
-            if name == "ycred.json" && dist.files(|name| name.contains("-windows-")).is_empty() {
-                continue;
-            }
-            let schema = dist.world.sandbox.file(format!("work/{name}.schema"), schema);
-            let arguments = ["--schemafile", text(&schema), text(&file)];
-            dist.world.sandbox.call(bin.join("check-jsonschema"), arguments).run().succeeds();
+        let components = bom["components"].as_array().expect("components");
+        let target = bom["metadata"]["component"]["properties"][0]["value"].as_str().expect("a target");
+        // Exactly the crates that cargo links, with the features of the shipped program.
+        let named = |excluded: bool| -> BTreeSet<String> {
+            let crates =
+                components.iter().filter(|part| part["purl"].is_string() && (part["scope"] == "excluded") == excluded);
+            crates.map(|part| format!("{} v{}", part["name"], part["version"]).replace('"', "")).collect()
+        };
+        let linked = tree(&dist, target, "normal,no-proc-macro");
+        assert_eq!(named(false), linked, "{}", document.display());
+        assert_eq!(named(true), &tree(&dist, target, "normal,build") - &linked, "{}", document.display());
+        let names: Vec<&str> = components.iter().filter_map(|part| part["name"].as_str()).collect();
+        let runtimes: &[&str] = match target {
+            _ if target.ends_with("-musl") => &["rust-std", "musl", "libzigc", "compiler_rt", "llvm-libunwind"],
+            "x86_64-unknown-linux-gnu" => &["rust-std", "libc_nonshared", "compiler_rt", "llvm-libunwind"],
+            "x86_64-pc-windows-gnu" => &["rust-std", "libgcc", "mingw-w64-runtime", "winpthreads"],
+            _ => &["rust-std"],
+        };
+        for name in runtimes {
+            assert!(names.contains(name), "{}: no {name}", document.display());
         }
     }
 }
 
-#[test]
-fn the_manifest_for_arch_linux_builds_a_package() {
-    if !require_root(&["makepkg", "setpriv"]) {
-        return;
-    }
-    let Some(dist) = Dist::find() else { return };
-    let work = dist.world.sandbox.path("work/aur");
-    fs::create_dir_all(&work).expect("a directory");
-    let archive = dist.directory.join(format!("ycred-v{VERSION}-x86_64-unknown-linux-musl.tar.gz"));
-    if !archive.exists() {
-        return skip("no static x86_64 build");
-    }
-    fs::copy(&archive, work.join(archive.file_name().expect("a name"))).expect("a copy");
-    // The archive lies beside the manifest, where makepkg looks before it downloads.
-    fs::copy(dist.directory.join("manifests/PKGBUILD"), work.join("PKGBUILD")).expect("a copy");
-    open_to_others(&dist);
-    dist.run("chown", ["-R", "65534:65534", text(&work)]);
-    // makepkg refuses to run as root.
-    let user = ["--reuid=65534", "--regid=65534", "--clear-groups", "makepkg"];
-    let makepkg = |more: &[&str]| {
-        let call = dist.world.sandbox.call("setpriv", user.iter().chain(more)).within(&work).env("HOME", &work);
-        call.env("PKGEXT", ".pkg.tar").env("CARCH", "x86_64").env("TMPDIR", &work).run().succeeds()
-    };
-    makepkg(&["--printsrcinfo"]).stdout_has(&format!("pkgver = {VERSION}"));
-    makepkg(&["--nodeps", "--force", "--noconfirm"]);
-    let root = work.join("root");
-    fs::create_dir(&root).expect("a directory");
-    let package = work.join(format!("ycred-bin-{VERSION}-1-x86_64.pkg.tar"));
-    dist.run("tar", ["-xf", text(&package), "-C", text(&root)]);
-    dist.gets_a_token(&root.join("usr/bin/ycred"));
-    assert_eq!(fs::read_link(root.join("usr/bin/kubectl-ycred")).expect("a link"), Path::new("ycred"));
+/// Returns the crates that make ycred, as `cargo tree` prints them, without ycred itself.
+fn tree(dist: &Dist, target: &str, edges: &str) -> BTreeSet<String> {
+    let arguments = [
+        "tree",
+        "--offline",
+        "--locked",
+        "-p",
+        "ycred",
+        "-e",
+        edges,
+        "--target",
+        target,
+        "--prefix",
+        "none",
+        "-f",
+        "{p}",
+    ];
+    // The crates are those of the build, in the user's own directory.
+    let home = std::env::var("HOME").expect("HOME");
+    let call = dist.world.sandbox.call("cargo", arguments).within(env!("CARGO_MANIFEST_DIR")).env("HOME", home);
+    let lines = call.run().succeeds().stdout;
+    let crates = lines.lines().map(|line| line.split(' ').take(2).collect::<Vec<_>>().join(" "));
+    crates.filter(|name| !name.starts_with("ycred ")).collect()
 }
-
-/// Makes three directories as `packaging/release` does, each with one archive, and the installer that they share.
-const THREE_MACHINES: &str = r#"
-set -eu
-export SOURCE_DATE_EPOCH=1700000000
-for file in linux/x86_64-unknown-linux-musl.tar.gz mac/aarch64-apple-darwin.tar.gz windows/x86_64-pc-windows-msvc.zip; do
-    machine=${file%/*} archive=ycred-v1.2.3-${file#*/}
-    name=${archive%.tar.gz} name=${name%.zip}
-    mkdir -p "$machine" "stage/$name"
-    printf 'docker-credential-ycred\n' >"stage/$name/links"
-    echo "$machine" >"stage/$name/ycred"
-    "$TOOLS/archive" stage "$name" "$machine/$archive"
-    echo installer >"$machine/install.sh"
-    "$TOOLS/digests" "$machine"
-done
-"#;
-
-#[test]
-fn the_files_of_several_machines_are_put_together_unless_one_was_changed() {
-    let world = World::new();
-    let packaging = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging");
-    let work = world.sandbox.path("work");
-    let script = world.sandbox.call("bash", ["-c", THREE_MACHINES]).within(&work).env("TOOLS", packaging.join("tools"));
-    script.run().succeeds();
-    let collect = |output: &str| {
-        let arguments = [output, "linux", "mac", "windows"];
-        let call = world.sandbox.call(packaging.join("collect"), arguments).within(&work);
-        call.env("YCRED_RELEASE_URL", "https://example.com/download").run()
-    };
-    let listed = collect("all").succeeds().stdout;
-    // Three archives, one installer and five manifests: every file that is published.
-    let published = fs::read_dir(work.join("all")).expect("a directory").count() - 1;
-    assert_eq!((listed.lines().count(), published), (9, 9), "{listed}");
-    world.sandbox.call("sha256sum", ["-c", "--strict", "SHA256SUMS"]).within(work.join("all")).run().succeeds();
-    let read = |path: &str| fs::read_to_string(work.join(path)).expect(path);
-    for archive in ["linux-musl.tar.gz", "apple-darwin.tar.gz", "windows-msvc.zip"] {
-        assert!(read("all/ycred.yaml").contains(archive), "{archive}");
-    }
-    assert!(read("all/ycred.rb").contains("aarch64-apple-darwin"));
-    assert!(read("all/ycred.json").contains("https://example.com/download/ycred-v1.2.3-x86_64-pc-windows-msvc.zip"));
-
-    // A file that was changed after it was built.
-    fs::write(work.join("mac/install.sh"), "another installer\n").expect("written");
-    collect("changed").fails().stdout_has("install.sh: FAILED");
-    // With the digest changed too, it is still another one than that of the other machines.
-    world.sandbox.call(packaging.join("tools/digests"), ["mac"]).within(&work).run().succeeds();
-    collect("other").fails().stdout_has("differ");
-    assert!(!work.join("other/SHA256SUMS").exists() && !work.join("changed/SHA256SUMS").exists());
-}
-
-/// Runs a Homebrew formula: prints what it would install, and fails for a method that Homebrew's formulae do not have.
-const FORMULA: &str = r#"
-class Formula
-  class << self
-    %i[desc homepage version license url].each { |name| define_method(name) { |value| raise name.to_s if value.to_s.empty? } }
-    def sha256(value) = value.match?(/\A[0-9a-f]{64}\z/) || raise("sha256")
-    %i[on_linux on_macos on_intel on_arm].each { |name| define_method(name) { |&block| block.call } }
-    def test(&block) = @test = block
-  end
-  class Place
-    def install(*files) = files.each { |file| puts "install #{file}" }
-    def install_symlink(links) = links.each { |from, to| puts "link #{to}" }
-  end
-  %i[bin doc man1 bash_completion zsh_completion fish_completion].each { |name| define_method(name) { Place.new } }
-end
-load ARGV[0]
-Ycred.new.install
-"#;
-
-/// What scoop requires of a manifest (its documentation, "App Manifests").
-const SCOOP: &str = r#"{
-  "type": "object", "required": ["version", "homepage", "license", "architecture", "bin"], "additionalProperties": false,
-  "properties": {
-    "version": {"pattern": "^[\\w\\-.+_]+$"}, "description": {"type": "string"}, "homepage": {"type": "string", "format": "uri"},
-    "license": {"const": "MIT|Apache-2.0"},
-    "architecture": {"type": "object", "required": ["64bit"], "additionalProperties": false, "properties": {"64bit": {
-      "type": "object", "required": ["url", "hash", "extract_dir"], "additionalProperties": false,
-      "properties": {
-        "url": {"pattern": "\\.zip$"}, "hash": {"pattern": "^[0-9a-f]{64}$"}, "extract_dir": {"pattern": "^ycred-v[^/]+$"}
-      }}}},
-    "bin": {"type": "array", "minItems": 2, "uniqueItems": true, "items": {"pattern": "^[a-z-]+\\.exe$"},
-      "contains": {"const": "docker-credential-ycred.exe"}}
-  }}"#;
-
-/// What krew requires of a manifest (its documentation, "Writing Krew plugin manifests").
-const KREW: &str = r#"{
-  "type": "object", "required": ["apiVersion", "kind", "metadata", "spec"], "additionalProperties": false,
-  "properties": {
-    "apiVersion": {"const": "krew.googlecontainertools.github.com/v1alpha2"}, "kind": {"const": "Plugin"},
-    "metadata": {"type": "object", "required": ["name"], "properties": {"name": {"pattern": "^[a-z0-9-]+$"}}},
-    "spec": {
-      "type": "object", "required": ["version", "homepage", "shortDescription", "platforms"], "additionalProperties": false,
-      "properties": {
-        "version": {"pattern": "^v[0-9]+\\.[0-9]+\\.[0-9]+"}, "homepage": {"type": "string", "minLength": 1},
-        "shortDescription": {"type": "string", "minLength": 1, "maxLength": 50}, "description": {"type": "string"},
-        "caveats": {"type": "string"},
-        "platforms": {"type": "array", "minItems": 1, "items": {
-          "type": "object", "required": ["selector", "uri", "sha256", "bin"], "additionalProperties": false,
-          "properties": {
-            "uri": {"pattern": "\\.(tar\\.gz|zip)$"}, "sha256": {"pattern": "^[0-9a-f]{64}$"}, "bin": {"enum": ["ycred", "ycred.exe"]},
-            "files": {"type": "array", "items": {"type": "object", "required": ["from", "to"]}},
-            "selector": {"type": "object", "required": ["matchLabels"], "properties": {"matchLabels": {
-              "type": "object", "required": ["os", "arch"],
-              "properties": {"os": {"enum": ["linux", "darwin", "windows"]}, "arch": {"enum": ["amd64", "arm64"]}}}}}
-          }}}
-      }}
-  }}"#;
