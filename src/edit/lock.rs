@@ -23,7 +23,7 @@ use crate::system::{access, attributes};
 /// How long a run waits for locks of other programs, all in all. An owner holds its lock for milliseconds.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What is left of [`PATIENCE`]. A lock that nobody releases costs a run this time once, however many files and clients need it.
+/// What is left of `PATIENCE`. A lock that nobody releases costs a run this time once, however many files and clients need it.
 pub struct Patience {
     left: Cell<Duration>,
 }
