@@ -329,6 +329,11 @@ pub fn is_path(text: &str) -> bool {
 
 /// Returns true if a string that does not look like a secret can be the path of a file.
 pub fn has_form_of_path(text: &str) -> bool {
+    has_form_with(text, std::path::is_separator)
+}
+
+/// [`has_form_of_path`] with the separators of one system.
+fn has_form_with(text: &str, is_separator: fn(char) -> bool) -> bool {
     let is_file_name = || {
         let (name, extension) = text.rsplit_once('.').unwrap_or_default();
         !name.is_empty()
@@ -344,7 +349,7 @@ pub fn has_form_of_path(text: &str) -> bool {
     let is_ascii = text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'{' | b'}'));
     (is_ascii || !text.contains(|c: char| c.is_control() || matches!(c, '{' | '}' | '\u{feff}')))
         && !text.starts_with(['\'', '"'])
-        && (text.contains('/') || is_file_name() || is_short_name())
+        && (text.contains(is_separator) || is_file_name() || is_short_name())
 }
 
 #[cfg(test)]
@@ -545,6 +550,26 @@ mod tests {
             "CARGO_YCRED_TEST_OF_A_LONG_NAME_WITH_MANY_PARTS_26 docs/MIGRATION.md MIGRATE_2026 MIGHTY",
         ] {
             assert_eq!(mask_secret_formats(input), input);
+        }
+    }
+
+    #[test]
+    fn a_path_of_windows_is_told_from_a_secret_there() {
+        let is_path = |text: &str| has_form_with(text, |c| matches!(c, '/' | '\\')) && !looks_like_secret(text);
+        for path in [
+            r"C:\Users\John Doe\key.json",
+            r"C:\keys\prod",
+            r"\\server\share\KEY.JSON",
+            r"..\keys\k",
+            r".\k",
+            "C:/x y/K.JSON",
+        ] {
+            assert!(is_path(path), "{path}");
+            assert!(path.contains('/') || !has_form_with(path, |c| c == '/') || path == r"..\keys\k", "{path}");
+        }
+        let line = BASE64.replace('/', "x");
+        for secret in [format!(r"C:\{line}"), format!("{line}\\n{line}"), r"x\t1.9euelZqXabcdefghijk.AAAA".to_owned()] {
+            assert!(!is_path(&secret), "{secret}");
         }
     }
 

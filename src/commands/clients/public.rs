@@ -161,7 +161,10 @@ pub fn is_profile_name(name: &str) -> bool {
 
 /// Returns a profile as it may be printed: a name, or the path of a file.
 pub fn profile(profile: &str) -> &str {
-    let is_file = || profile.contains('/') && Path::new(profile).extension().is_some_and(|ending| ending == "toml");
+    let is_file = || {
+        profile.contains(std::path::is_separator)
+            && Path::new(profile).extension().is_some_and(|ending| ending == "toml")
+    };
     if is_profile_name(profile) || is_file() { profile } else { HIDDEN }
 }
 
