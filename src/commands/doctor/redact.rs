@@ -39,7 +39,7 @@ impl Kind {
 }
 
 /// Paths that every machine has. They stay, because the place of a file is often the cause.
-const COMMON_PATHS: [&str; 20] = [
+const COMMON_PATHS: [&str; 21] = [
     "/usr/bin",
     "/usr/local/bin",
     "/usr/sbin",
@@ -60,6 +60,7 @@ const COMMON_PATHS: [&str; 20] = [
     "/opt/ycred",
     "~/.cache/ycred",
     "~/.local/state/ycred",
+    "~/AppData/Local/ycred",
 ];
 
 /// Words in fixes that the user replaces.
@@ -118,6 +119,10 @@ impl Redactor {
 
     /// Returns a text with replacements such as `<path-1>`.
     pub fn redact(&self, text: &str) -> String {
+        // Paths of Windows are the same without these prefixes.
+        if text.contains(r"\\?\") {
+            return self.redact(&text.replace(r"\\?\UNC\", r"\\").replace(r"\\?\", ""));
+        }
         // What another program has printed may contain anything.
         if let Some(end) = end_of_status(text)
             && !text[end..].starts_with("<")
@@ -130,7 +135,7 @@ impl Redactor {
         let found = found.map(|(parts, name)| (parts, name.as_str())).or_else(|| spaced_path(text));
         if let Some(((before, after), name)) = found {
             let before = self.redact(before);
-            let name = self.replace(if name.contains('/') { Kind::Path } else { Kind::Name }, name);
+            let name = self.replace(if name.contains(is_separator) { Kind::Path } else { Kind::Name }, name);
             return format!("{before}{name}{}", self.redact(after));
         }
         let mut out = String::new();
@@ -180,8 +185,7 @@ impl Redactor {
             };
             return format!("{scheme}://{host}{path}");
         }
-        let is_path = word.starts_with('/') || word.starts_with("~/");
-        if is_path {
+        if starts_path(word) {
             // `/path/file.toml:3`
             let (path, line) = match word.rsplit_once(':') {
                 Some((path, line)) if line.chars().all(|c| c.is_ascii_digit()) => (path, format!(":{line}")),
@@ -207,7 +211,11 @@ impl Redactor {
     }
 
     fn path(&self, path: &str) -> String {
-        let below_home = self.home.as_deref().filter(|home| home.len() > 1).and_then(|home| path.strip_prefix(home));
+        // A path of Windows may have both separators.
+        let is_windows = path.contains('\\') || has_drive(path);
+        let normal = |path: &str| if is_windows { path.replace('\\', "/") } else { path.to_owned() };
+        let (path, home) = (&*normal(path), self.home.as_deref().map(normal));
+        let below_home = home.filter(|home| home.len() > 1).and_then(|home| path.strip_prefix(&*home));
         let in_home = below_home.filter(|rest| rest.starts_with('/')).map(|rest| format!("~{rest}"));
         self.common_path(in_home.as_deref().unwrap_or(path)).unwrap_or_else(|| self.replace(Kind::Path, path))
     }
@@ -274,7 +282,7 @@ fn end_of_status(text: &str) -> Option<usize> {
 
 /// Finds a path that contains blanks and is not among the known names. Returns the text before and after it, and the path.
 fn spaced_path(text: &str) -> Option<((&str, &str), &str)> {
-    for (at, _) in text.match_indices('/') {
+    for at in text.char_indices().map(|(at, _)| at).filter(|at| is_rooted(&text[*at..])) {
         let is_start = text[..at].is_empty() || text[..at].ends_with([' ', '\'', '"', '(', '=']);
         if !is_start {
             continue;
@@ -290,10 +298,10 @@ fn spaced_path(text: &str) -> Option<((&str, &str), &str)> {
         let mut place = 0;
         for word in clause.split(' ') {
             // Another path or a flag is not a part of this one.
-            if place > 0 && quote.is_none() && word.starts_with(['/', '~', '-', '<', '.']) {
+            if place > 0 && quote.is_none() && (word.starts_with(['/', '~', '-', '<', '.']) || starts_path(word)) {
                 break;
             }
-            if place > 0 && (quote.is_some() || word.contains('/')) && !word.contains("://") {
+            if place > 0 && (quote.is_some() || word.contains(is_separator)) && !word.contains("://") {
                 end = place + word.len();
             }
             place += word.len() + 1;
@@ -303,6 +311,26 @@ fn spaced_path(text: &str) -> Option<((&str, &str), &str)> {
         }
     }
     None
+}
+
+/// Returns true for the separators of every system: a path may be one of Windows.
+fn is_separator(c: char) -> bool {
+    matches!(c, '/' | '\\')
+}
+
+/// Returns true if a text begins with an absolute path, or with one below the home directory.
+fn starts_path(text: &str) -> bool {
+    is_rooted(text) || text.starts_with("~/") || text.starts_with("~\\")
+}
+
+fn is_rooted(text: &str) -> bool {
+    text.starts_with('/') || text.starts_with(r"\\") || has_drive(text)
+}
+
+/// `C:\` or `C:/`
+fn has_drive(text: &str) -> bool {
+    matches!(text.as_bytes(), [drive, b':', b'/' | b'\\', ..] if drive.is_ascii_alphabetic())
+        && !text[2..].starts_with("//")
 }
 
 /// Words of ycred's own texts, which may also be a profile's name.
@@ -333,7 +361,7 @@ const OWN_WORDS: [&str; 22] = [
 
 /// Returns true for the characters of a word. Most names, paths and hosts have no others.
 fn is_part(c: char) -> bool {
-    c.is_alphanumeric() || "/._-+:@%~=$#".contains(c)
+    c.is_alphanumeric() || "/\\._-+:@%~=$#".contains(c)
 }
 
 /// Splits the text after its first word.
@@ -459,6 +487,33 @@ mod tests {
         ] {
             assert_eq!(redactor.redact(text), expected);
         }
+    }
+
+    #[test]
+    fn paths_of_windows_are_replaced() {
+        let home = Some(r"C:\Users\Anna Schmidt".to_owned());
+        let redactor = Redactor { home, ..redactor(&["prod", r"C:\Users\Anna Schmidt"]) };
+        for (text, expected) in [
+            (r"profile prod: Z:\root\r17\config\prod.toml: no such file", "profile <name-1>: <path-1>: no such file"),
+            (r"Z:\root\r17\config\prod.toml:3: unknown key", "<path-1>:3: unknown key"),
+            ("cannot read z:/keys/secret-project.json", "cannot read <path-2>"),
+            (r#"cannot read "D:\My Keys\k.json" there"#, r#"cannot read "<path-3>" there"#),
+            (r"key D:\My Keys\k2.json: is missing", "key <path-4>: is missing"),
+            (r"\\server\share\alice-secret-project is slow", "<path-5> is slow"),
+            (r"\\?\Z:\root\x.toml: gone", "<path-6>: gone"),
+            (r"https://iam.api.cloud.yandex.net/iam/v1/tokens", "https://iam.api.cloud.yandex.net/iam/v1/tokens"),
+        ] {
+            let redacted = redactor.redact(text);
+            for part in ["root", "r17", "alice", "secret-project", "My Keys", "Anna", "Schmidt"] {
+                assert!(!redacted.contains(part), "{redacted}");
+            }
+            assert_eq!(redacted, expected, "{text}");
+        }
+        let redactor = self::redactor(&[]);
+        let redactor = Redactor { home: Some(r"C:\Users\anna".to_owned()), ..redactor };
+        assert_eq!(redactor.redact(r"cache: C:\Users\anna\AppData\Local\ycred\v1"), "cache: ~/AppData/Local/ycred/v1");
+        assert_eq!(redactor.redact(r"C:\Users\anna\.kube/config: x"), "~/.kube/config: x");
+        assert_eq!(redactor.redact(r"C:\Users\anna\.kube\other: x"), "~/.kube/<path-1>: x");
     }
 
     /// Names and paths at random, in the places where findings have them.
