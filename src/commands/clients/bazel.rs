@@ -3,6 +3,8 @@
 mod check;
 mod config;
 
+use std::path::{MAIN_SEPARATOR, Path};
+
 use crate::base::error::Result;
 use crate::commands::clients::bazel::config::{FLAG, HOOK, paths};
 use crate::commands::clients::client::{Client, SetupCall, Use};
@@ -44,7 +46,7 @@ fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
     report.notes.push(format!("the link uses ycred {}", chosen.description()));
     for path in paths(session) {
         let text = paste::read(&path);
-        let lines = hosts.iter().map(|host| format!("common {FLAG}={host}={}\n", link.display()));
+        let lines = hosts.iter().map(|host| format!("common {FLAG}={host}={}\n", written(&link)));
         let missing: String = lines.filter(|line| !text.lines().any(|known| known.trim() == line.trim())).collect();
         if !missing.is_empty() {
             report.pastes.push(Paste::new(path.display().to_string(), missing));
@@ -52,6 +54,11 @@ fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
     }
     report.notes.extend(ycred.note);
     Ok(report)
+}
+
+/// Returns a path as bazel reads it in its configuration, where a backslash is an escape.
+fn written(path: &Path) -> String {
+    path.display().to_string().replace(MAIN_SEPARATOR, "/")
 }
 
 fn uses(session: &Session<'_>) -> Vec<Use> {
