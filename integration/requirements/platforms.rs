@@ -57,7 +57,7 @@ const ON_WINDOWS: &[(&str, OnWindows)] = &[
     ("F17", NO_FAULTS),
     ("F21", Tested(&["a_cache_that_others_can_write_is_not_used"])),
     ("F22", NotApplicable("the directories are those of `%APPDATA%` and `%LOCALAPPDATA%`, not of HOME")),
-    ("F23", NotApplicable("HOME has no meaning on Windows")),
+    ("F23", NotApplicable("without USERPROFILE, Windows itself knows the home directory")),
     ("F26", NotApplicable("ycred does not follow links in its own directories there")),
     ("F43", Tested(&["a_token_is_fetched_once_and_then_cached"])),
     ("F45", Tested(&["a_token_is_fetched_once_and_then_cached"])),
