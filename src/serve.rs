@@ -36,7 +36,7 @@ use crate::sources::metadata;
 use crate::system::loopback::Listener;
 use crate::system::process::ParentEnd;
 use crate::system::signals::{SignalEvent, Signals};
-use crate::system::{process, signals};
+use crate::system::{fixes, process, signals};
 
 pub mod alone;
 mod credentials;
@@ -149,8 +149,7 @@ impl Endpoints {
 
 /// Returns the error if a thread or a pipe could not be created.
 fn error_at_start(name: &str, error: &io::Error) -> Error {
-    Error::unavailable(format!("{name}: {}", describe(error)))
-        .hint("check the limits on processes and open files (ulimit -a), then try again")
+    Error::unavailable(format!("{name}: {}", describe(error))).hint(fixes::CHECK_LIMITS)
 }
 
 /// Handles requests until the process ends.

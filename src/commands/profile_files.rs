@@ -151,7 +151,7 @@ pub fn mentions(name: &str, path: &Path, other: &str, session: &Session<'_>) -> 
     let mut seen: Vec<(PathBuf, String)> = Vec::new();
     let mut commands: Vec<(PathBuf, String)> = Vec::new();
     let mut changed: Vec<&str> = Vec::new();
-    let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let real = |path: &Path| crate::system::files::real_path(path).unwrap_or_else(|_| path.to_owned());
     let mut add = |client: &Client, place: &Use, is_of_journal: bool| {
         let key = (real(&place.file), place.label.clone());
         let command = client.setup_command(place, Some(other), session);
@@ -228,7 +228,8 @@ fn commands_that_name(is_named: &impl Fn(&str) -> bool, session: &Session<'_>) -
         }
         for key in profile.source.keys.iter().filter(|key| key.value == "COMMAND") {
             let command = profile.settings.list(key.name).unwrap_or_default();
-            let program = command.first().and_then(|program| program.rsplit('/').next()).unwrap_or_default();
+            let program =
+                command.first().and_then(|program| program.rsplit(std::path::is_separator).next()).unwrap_or_default();
             if program.contains("ycred") && profile_in(&command.join("\n")).is_some_and(|profile| is_named(&profile)) {
                 found.push((other.clone(), key.name));
             }

@@ -7,10 +7,8 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use crate::base::error::{Error, Kind, describe};
-use crate::base::shell;
-use crate::disk::files::RAISE_FILE_LIMIT;
 use crate::system::process::StartFailure;
-use crate::system::{access, files};
+use crate::system::{access, files, fixes};
 
 /// Returns the error for a program that could not be started. `search` is the value of `PATH`, and `directory` the one
 /// that the program should have started in.
@@ -25,21 +23,19 @@ pub fn not_started(program: &OsStr, search: Option<&OsStr>, directory: Option<&P
             profile(format!("the directory {} does not exist", directory.unwrap_or(Path::new(".")).display()))
         }
         StartFailure::Missing => match found {
-            None if program.as_encoded_bytes().contains(&b'/') => {
-                profile("program not found".to_owned()).hint("check the path")
-            }
+            None if is_path(program) => profile("program not found".to_owned()).hint("check the path"),
             None => profile("program not found".to_owned()).hint(
                 "check the spelling and PATH, or use an absolute path: GUI programs and daemons have a shorter PATH",
             ),
             Some(file) => match interpreter(&file) {
                 Some(interpreter) if interpreter.ends_with('\r') => {
                     profile(format!("{} has Windows line ends, so its interpreter is not found", file.display()))
-                        .hint(format!("convert the file: sed -i 's/\\r$//' {}", shell::word(&file)))
+                        .hint(format!("convert the file: {}", fixes::remove_carriage_returns(&file)))
                 }
                 Some(interpreter) => profile(format!("its interpreter {interpreter} does not exist"))
                     .hint(format!("install {interpreter}, or correct the first line of {}", file.display())),
                 None => profile("its dynamic loader does not exist: it was built for another system".to_owned())
-                    .hint(format!("see what it needs: readelf -l {} | grep interpreter", shell::word(&file))),
+                    .hint(format!("see what it needs: {}", fixes::show_needs(&file))),
             },
         },
         StartFailure::NotExecutable => {
@@ -59,14 +55,15 @@ pub fn not_started(program: &OsStr, search: Option<&OsStr>, directory: Option<&P
         }
         StartFailure::Forbidden => {
             profile("a sandbox or a security policy forbids this process to start it".to_owned())
-                .hint("allow it there (seccomp, AppArmor, SELinux, systemd's SystemCallFilter), or run it outside")
+                .hint(fixes::ALLOW_PROGRAM)
         }
         StartFailure::WrongFormat => profile("it is not a program for this machine, or a script without #!".to_owned())
-            .hint(format!("see what it is: file {}", shell::word(found.as_deref().unwrap_or(Path::new(program))))),
-        StartFailure::ProcessLimit => fault(Kind::Unavailable, "no more processes can be started".to_owned())
-            .hint("raise the limit of processes (ulimit -u, or pids.max of the container), then try again"),
+            .hint(fixes::examine_program(found.as_deref().unwrap_or(Path::new(program)))),
+        StartFailure::ProcessLimit => {
+            fault(Kind::Unavailable, "no more processes can be started".to_owned()).hint(fixes::RAISE_PROCESS_LIMIT)
+        }
         StartFailure::FileLimit => {
-            fault(Kind::Unavailable, "too many files are open".to_owned()).hint(RAISE_FILE_LIMIT)
+            fault(Kind::Unavailable, "too many files are open".to_owned()).hint(fixes::RAISE_FILE_LIMIT)
         }
         StartFailure::Busy => {
             fault(Kind::Unavailable, "another process is writing the file".to_owned()).hint("try again in a moment")
@@ -77,9 +74,13 @@ pub fn not_started(program: &OsStr, search: Option<&OsStr>, directory: Option<&P
     }
 }
 
+fn is_path(program: &OsStr) -> bool {
+    program.to_string_lossy().contains(std::path::is_separator)
+}
+
 /// Finds a program as execvp(3) does in this directory.
 fn find(program: &OsStr, search: Option<&OsStr>, directory: &Path) -> Option<PathBuf> {
-    if program.as_encoded_bytes().contains(&b'/') {
+    if is_path(program) {
         return Some(directory.join(program)).filter(|file| file.exists());
     }
     std::env::split_paths(search?).map(|entry| directory.join(entry).join(program)).find(|file| file.is_file())

@@ -83,17 +83,14 @@ pub fn read_checked(path: &Path, check: impl FnOnce(&Path, &Metadata) -> Result<
     Ok(content)
 }
 
-/// The hint for a process with too many open files.
-pub const RAISE_FILE_LIMIT: &str = "raise the limit of open files (ulimit -n), then try again";
-
 /// Returns the error for a file or directory that cannot be read.
 ///
 /// Its kind is Unavailable if too many files are open, and Profile otherwise.
 pub fn cannot_read(what: impl fmt::Display, error: &io::Error) -> Error {
     match StartFailure::of(error) {
-        StartFailure::FileLimit => {
-            Error::unavailable(format!("{what}: too many files are open")).hint(RAISE_FILE_LIMIT).unshared()
-        }
+        StartFailure::FileLimit => Error::unavailable(format!("{what}: too many files are open"))
+            .hint(system::fixes::RAISE_FILE_LIMIT)
+            .unshared(),
         _ => Error::profile(format!("{what}: {}", describe(error))),
     }
 }

@@ -102,7 +102,7 @@ impl<'a> InstallTarget<'a> {
             let mut file = system::files::create_private(&temporary)?;
             io::copy(source, &mut file)?;
             system::files::set_mode(&file, mode)?;
-            file.sync_all()?;
+            system::files::sync(&file)?;
             // Closed before the rename: a program that is open for writing cannot be run.
             drop(file);
             system::files::rename(&temporary, &path, true)?;

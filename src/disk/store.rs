@@ -164,7 +164,7 @@ impl ReservedSpace {
         let mut file = system::files::open_own_for_writing(&self.temporary)?;
         file.write_all(content)?;
         file.set_len(content.len() as u64)?;
-        file.sync_all()
+        system::files::sync(&file)
     }
 
     /// Replaces the file by what was written.
@@ -200,7 +200,7 @@ const SET_ASIDE: &str = "set-aside-";
 fn write_new(path: &Path, content: &[u8], is_durable: bool) -> io::Result<()> {
     let mut file = system::files::create_private(path)?;
     file.write_all(content)?;
-    if is_durable { file.sync_all() } else { Ok(()) }
+    if is_durable { system::files::sync(&file) } else { Ok(()) }
 }
 
 /// Renames a foreign object at `path`, so that it is not lost and does not block the path.
@@ -512,7 +512,8 @@ pub fn open_log(path: &Path, most: u64) -> io::Result<File> {
 /// # Errors
 /// The file cannot be written. `AlreadyExists` if it exists and `overwrite` is false.
 pub fn write_config(path: &Path, content: &[u8], overwrite: bool) -> io::Result<()> {
-    let target = if overwrite { fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()) } else { path.to_owned() };
+    let target =
+        if overwrite { system::files::real_path(path).unwrap_or_else(|_| path.to_owned()) } else { path.to_owned() };
     if let Some(directory) = target.parent() {
         if let Some((ancestor, metadata)) =
             directory.ancestors().find_map(|path| Some((path, fs::metadata(path).ok()?)))

@@ -29,7 +29,7 @@ pub fn check_file(path: &Path, metadata: &Metadata) -> Result<()> {
 /// Profile (3): anyone can write the directory, or it belongs to a user other than this one and root. The hint has the
 /// command that changes that.
 pub fn check_directories(path: &Path) -> Result<()> {
-    let real = fs::canonicalize(path).ok();
+    let real = crate::system::files::real_path(path).ok();
     let directories = path.ancestors().skip(1).chain(real.iter().flat_map(|real| real.ancestors().skip(1)));
     for directory in directories.filter(|directory| !directory.as_os_str().is_empty()) {
         // A directory that cannot be read is one that this user cannot replace files in either.

@@ -252,7 +252,7 @@ impl Editor {
     /// Restores a file that a killed ycred has left half written. That happens only to a file that ycred overwrites in place,
     /// because it cannot replace it.
     fn restore_torn(&self, path: &Path) -> Result<()> {
-        let Ok(real) = std::fs::canonicalize(path) else { return Ok(()) };
+        let Ok(real) = system::files::real_path(path) else { return Ok(()) };
         if self.is_dry_run || !target::has_copy(&real, &self.directory) {
             return Ok(());
         }
@@ -278,7 +278,7 @@ impl Editor {
         let lock = match owner {
             OwnerLock::None => None,
             OwnerLock::BesideSpelled(_) => Some(path.to_owned()),
-            OwnerLock::BesideReal(_) => Some(std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())),
+            OwnerLock::BesideReal(_) => Some(system::files::real_path(path).unwrap_or_else(|_| path.to_owned())),
         };
         // The read below would wait for it.
         self.remove_abandoned_lock();
@@ -332,7 +332,7 @@ impl Editor {
             }
             Ok(metadata) if metadata.is_symlink() => {
                 let former = std::fs::read_link(path).map_err(|error| cannot(describe(&error)))?;
-                let is_ycred = former.file_name().is_some_and(|name| name == "ycred");
+                let is_ycred = system::programs::own_name(&former) == Some("ycred");
                 if !is_ycred && path.exists() {
                     return Err(cannot(format!("it leads to {} already", former.display())).hint("remove it first"));
                 }

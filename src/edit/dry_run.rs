@@ -40,7 +40,7 @@ impl DryRun {
 
     /// Returns the content that a file would have. The outer `None` means that it would be as it is.
     pub fn text(&self, path: &Path) -> Option<&Option<String>> {
-        let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let real = system::files::real_path(path).unwrap_or_else(|_| path.to_owned());
         self.files.get(&real)
     }
 

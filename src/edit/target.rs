@@ -65,7 +65,7 @@ impl TargetFile {
     pub fn read(spelled: &Path) -> Result<Self> {
         let missing = |real: PathBuf| Self { spelled: spelled.to_owned(), real, text: None, snapshot: None };
         let error_at = |why: &str| Error::profile(format!("{}: {why}", spelled.display()));
-        let real = match fs::canonicalize(spelled) {
+        let real = match system::files::real_path(spelled) {
             Ok(real) => real,
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 if fs::symlink_metadata(spelled).is_ok() {
@@ -283,7 +283,7 @@ pub fn restore_torn(real: &Path, copies: &Path) -> Result<()> {
             let restored = attributes::open_for_overwriting(real).and_then(|mut file| {
                 file.write_all(&old)?;
                 file.set_len(old.len() as u64)?;
-                file.sync_all()
+                system::files::sync(&file)
             });
             restored.map_err(|error| cannot_write(real, &error))?;
         }
@@ -295,12 +295,12 @@ pub fn restore_torn(real: &Path, copies: &Path) -> Result<()> {
 fn overwrite_with(file: &mut File, text: &str) -> io::Result<()> {
     file.write_all(text.as_bytes())?;
     file.set_len(text.len() as u64)?;
-    file.sync_all()
+    system::files::sync(file)
 }
 
 /// Returns the path without links of a file that does not exist.
 fn missing_path(spelled: &Path) -> PathBuf {
-    let directory = spelled.parent().and_then(|directory| fs::canonicalize(directory).ok());
+    let directory = spelled.parent().and_then(|directory| system::files::real_path(directory).ok());
     match (directory, spelled.file_name()) {
         (Some(directory), Some(name)) => directory.join(name),
         _ => spelled.to_owned(),
@@ -378,7 +378,7 @@ fn write_temporary(path: &Path, text: &str, like: Option<&File>) -> io::Result<(
             _ => attributes::fixed_in_place(),
         })?;
     }
-    file.sync_all()
+    system::files::sync(&file)
 }
 
 /// Makes the new name durable. Not every file system supports this.

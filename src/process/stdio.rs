@@ -1,7 +1,7 @@
 //! The real standard streams.
 #![expect(clippy::disallowed_methods, reason = "the one place that touches stdout and stderr")]
 
-use std::io::{self, ErrorKind, IsTerminal as _, Read as _, Write as _};
+use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -132,7 +132,7 @@ impl Input for Stdin {
     }
 
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        io::stdin().lock().read(buffer)
+        process::read_stdin(buffer)
     }
 
     fn is_terminal(&self) -> bool {

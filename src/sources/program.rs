@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 
 use zeroize::Zeroizing;
@@ -19,6 +19,7 @@ use crate::disk::executable;
 use crate::sources::output::{MAX_OUTPUT, Outputs};
 use crate::sources::settings::Settings;
 use crate::system;
+use crate::system::directories::{HOME, OTHER_HOMES};
 use crate::system::process::StartFailure;
 use crate::system::programs::{self, ProcessGroup};
 
@@ -63,11 +64,14 @@ impl Program {
             return Err(settings.error_at(key, RECURSION).hint(RECURSION_HINT));
         }
         let environment = settings.environment();
-        let resolved = resolve(Path::new(&command_line[0]), &directory, environment.get(env::PATH));
+        let resolved = programs::find_in(command_line[0].as_ref(), &directory, environment.get(env::PATH));
         let digest = |name: &str| environment.get(name).map(|value| hex(&value_digest(value.as_encoded_bytes())));
-        let variables = settings.list("command-env")?.into_iter().map(|name| (digest(&name), name));
+        let others = OTHER_HOMES.iter().map(|name| (*name).to_owned());
+        let variables =
+            settings.list("command-env")?.into_iter().chain(others.filter(|name| environment.get(name).is_some()));
+        let variables = variables.map(|name| (digest(&name), name));
         let variables = variables.map(|(digest, name)| (name, digest)).collect();
-        let home = environment.get(env::HOME).map(|home| home.to_owned());
+        let home = environment.get(HOME).map(|home| home.to_owned());
         Ok(Self { command_line, directory, marker, resolved, home, variables })
     }
 
@@ -204,19 +208,6 @@ impl Program {
 /// Why a command is refused that was started by itself.
 const RECURSION: &str = "runs ycred with the same profile, which would recurse endlessly";
 const RECURSION_HINT: &str = "select another profile in the command: ycred … --profile NAME";
-
-/// Returns the absolute path of the file that the system will run, without resolving links: a name is searched in `path`,
-/// and relative paths start at the program's working directory.
-fn resolve(program: &Path, directory: &Path, path: Option<&OsStr>) -> Option<PathBuf> {
-    if program.components().count() > 1 || program.is_absolute() {
-        return Some(directory.join(program));
-    }
-    let places = path.map(std::env::split_paths)?;
-    let names = programs::file_names(program.to_str()?);
-    places
-        .flat_map(|place| names.iter().map(move |name| directory.join(&place).join(name)).collect::<Vec<_>>())
-        .find(|file| programs::is_program(file))
-}
 
 /// Writes `command PROGRAM`, without the arguments, because they may contain secrets.
 impl fmt::Display for Program {

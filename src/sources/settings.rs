@@ -11,6 +11,7 @@ use crate::base::mask;
 use crate::base::secret::Secret;
 use crate::disk::places;
 use crate::disk::places::Places;
+use crate::system::fixes;
 
 /// The settings of a profile, with the keys already checked. The getters check the values.
 #[derive(Clone, Debug)]
@@ -285,9 +286,10 @@ impl Settings {
                 .hint(match self.environment.get(env::YCRED_TOKEN_ID) {
                     // The token that `exec` supplied is not used for a profile that a flag names.
                     Some(_) => {
-                        format!("`ycred exec` may have removed it: export {name}=VALUE in the program's environment")
+                        let set = fixes::set(name, "VALUE");
+                        format!("`ycred exec` may have removed it: {set} in the program's environment")
                     }
-                    None => format!("export {name}=VALUE, or use another profile"),
+                    None => format!("{}, or use another profile", fixes::set(name, "VALUE")),
                 })),
             Err(_) => Err(self.error_at(key, &format!("names the variable {name}, which is not UTF-8"))),
         }

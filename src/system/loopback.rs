@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 
 use crate::base::error::{Error, describe};
 use crate::system::peer::PeerUsers;
-use crate::system::sockets;
+use crate::system::{fixes, sockets};
 
 /// The maximum size of a request line with its headers, in bytes.
 const REQUEST_MAX: usize = 16 * 1024;
@@ -140,12 +140,11 @@ impl ListenError {
     pub fn error(&self, what: &str, taken: &str) -> Error {
         let error = Error::unavailable(format!("{what}: {}", self.why()));
         if self.is_thread {
-            return error
-                .hint("check the limit of processes (ulimit -u), and whether a sandbox forbids threads (seccomp)");
+            return error.hint(fixes::ALLOW_THREADS);
         }
         error.hint(match self.cause.kind() {
             io::ErrorKind::AddrInUse => taken,
-            _ => "check that the loopback interface is up (ip link set lo up), and that the sandbox allows to listen",
+            _ => fixes::ALLOW_LOOPBACK,
         })
     }
 }

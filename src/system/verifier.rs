@@ -6,6 +6,9 @@ use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::CryptoProvider;
 use rustls_pki_types::CertificateDer;
 
+/// Whether the system verifies certificates, except with roots that the user has chosen.
+pub const IS_PLATFORM_VERIFIED: bool = cfg!(any(target_vendor = "apple", windows));
+
 /// Returns `None`: there is no verifier, only files with certificate authorities.
 ///
 /// # Errors

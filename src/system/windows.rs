@@ -13,6 +13,7 @@ pub mod sockets;
 
 mod acl;
 mod child;
+mod console;
 mod detached;
 mod handle;
 mod names;

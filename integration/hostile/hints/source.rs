@@ -13,7 +13,7 @@ const CALLS: [&str; 4] = ["hint", "replace_hint", "map_hint", "mode_hint"];
 const HOLDERS: [&str; 5] = ["let hint ", "let decide ", "hint) = ", "hint: \"", "hint: format!"];
 
 /// Functions that return hints or parts of them.
-const FUNCTIONS: [&str; 23] = [
+const FUNCTIONS: [&str; 25] = [
     "fn hint_with_place",
     "fn hint_for_host",
     "fn hint_for_file",
@@ -37,6 +37,8 @@ const FUNCTIONS: [&str; 23] = [
     "fn password_hint",
     "fn near_hint",
     "fn syntax_hint",
+    "fn link_hint",
+    "fn hint_for_new_directory",
 ];
 
 /// Returns the hints of the program: the string literals that become one, sorted.
@@ -53,14 +55,18 @@ pub fn hints(faults: &mut Vec<String>) -> BTreeSet<String> {
             (path.strip_prefix(&root).expect("below src").display().to_string(), code)
         })
         .collect();
-    let constants: BTreeMap<&str, Vec<String>> = files
+    let named = files
         .iter()
         .flat_map(|(_, code)| code.match_indices("const ").map(move |(at, start)| (code, at + start.len())))
         .filter_map(|(code, at)| {
             let (name, _) = code[at..].split_once(": &str =")?;
             Some((name, literals(&code[at..end_of_statement(code, at)])))
-        })
-        .collect();
+        });
+    // Each system has its own constant of a name.
+    let mut constants: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for (name, literals) in named {
+        constants.entry(name).or_default().extend(literals);
+    }
     for (file, code) in &files {
         hints_of(file, code, &constants, &mut hints, faults);
     }

@@ -1,11 +1,13 @@
 //! The topics of `ycred help TOPIC`. The man pages have the same texts as sections.
 
 use std::fmt::Write as _;
+use std::path::MAIN_SEPARATOR;
 
 use crate::base::environment as env;
 use crate::profile::keys::COMMON_KEYS;
 use crate::sources::SOURCES;
 use crate::sources::source::Key;
+use crate::system::directories::{SYSTEM_CONFIG, UsualPlaces, usual_places};
 
 /// The URL of the documentation: `package.repository` of `Cargo.toml`, if it is set.
 pub const DOCUMENTATION: Option<&str> = match env!("CARGO_PKG_REPOSITORY") {
@@ -46,8 +48,9 @@ fn profiles() -> String {
     let rows = |keys: &'static [Key]| {
         keys.iter().map(|key| (key.name, key.about.split_once("; ").map_or(key.about, |(about, _)| about)))
     };
-    let mut text = String::from(
-        "A profile is a TOML file that says where tokens come from, such as ~/.config/ycred/prod.toml:\n\n  \
+    let example = format!("{}{MAIN_SEPARATOR}prod.toml", usual_places().config);
+    let mut text = format!(
+        "A profile is a TOML file that says where tokens come from, such as {example}:\n\n  \
          source = \"authorized-key\"\n  key-file = \"~/keys/prod.json\"\n\n\
          `ycred init` and `ycred import` write profiles. The first of these that is there decides: the flag\n\
          --profile, the suffix of the link that ycred is called by (docker-credential-ycred-prod), the profile in\n\
@@ -94,12 +97,19 @@ fn hosts() -> String {
 }
 
 fn files() -> String {
-    table([
-        ("~/.config/ycred/NAME.toml", "profiles; YCRED_CONFIG_DIR or XDG_CONFIG_HOME change the directory"),
-        ("/etc/ycred/NAME.toml", "profiles for all users, searched after that directory"),
-        ("~/.cache/ycred/v1/", "cached tokens and their locks; YCRED_CACHE_DIR or XDG_CACHE_HOME change the directory"),
-        ("~/.local/state/ycred/", "logins; YCRED_STATE_DIR or XDG_STATE_HOME change the directory"),
-    ])
+    let UsualPlaces { config, except, cache, state } = usual_places();
+    let below = |directory: &str, name: &str| format!("{directory}{MAIN_SEPARATOR}{name}");
+    let change = |own: &str, general: &str| format!("; {own} or {general} change the directory");
+    let profiles = format!("profiles{except}{}", change(env::YCRED_CONFIG_DIR, env::XDG_CONFIG_HOME));
+    let cached = format!("cached tokens and their locks{}", change(env::YCRED_CACHE_DIR, env::XDG_CACHE_HOME));
+    let logins = format!("logins{}", change(env::YCRED_STATE_DIR, env::XDG_STATE_HOME));
+    let mut rows = vec![(below(config, "NAME.toml"), profiles)];
+    rows.extend(SYSTEM_CONFIG.map(|directory| {
+        (below(directory, "NAME.toml"), "profiles for all users, searched after that directory".to_owned())
+    }));
+    rows.push((below(&below(cache, "v1"), ""), cached));
+    rows.push((below(state, ""), logins));
+    table(rows.iter().map(|(name, about)| (&**name, &**about)))
 }
 
 /// The variables that ycred reads, and those that it sets for the programs that it runs.

@@ -11,6 +11,7 @@ use crate::base::error::{Error, Result};
 use crate::base::hosts::is_loopback;
 use crate::base::mask;
 use crate::base::secret::Secret;
+use crate::system::fixes;
 
 /// The variables that decide which proxy serves a request.
 pub(super) const VARIABLES: [&str; 6] =
@@ -237,7 +238,8 @@ pub(super) fn choose_proxy(uri: &Uri, environment: &Environment) -> Result<Proxy
         return Ok(ProxyChoice { may_need_proxy: true, ..ProxyChoice::DIRECT });
     };
     let error = || {
-        Error::profile(format!("{name}: not a proxy URL")).hint(format!("export {name}=http://HOST:PORT, or unset it"))
+        let set = fixes::set(name, "http://HOST:PORT");
+        Error::profile(format!("{name}: not a proxy URL")).hint(format!("{set}, or unset it"))
     };
     let text = value.to_str().map(str::trim).ok_or_else(error)?;
     // Register the password before any error, so that messages mask it even if the value is invalid.

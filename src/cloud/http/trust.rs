@@ -14,6 +14,7 @@ use crate::base::error::{Error, Result};
 use crate::base::mask;
 use crate::base::pem;
 use crate::disk::{files, trust};
+use crate::system::verifier::IS_PLATFORM_VERIFIED;
 
 /// Returns the roots in `SSL_CERT_FILE` and `SSL_CERT_DIR`, which replace those of the machine. `None` if neither is set.
 ///
@@ -66,8 +67,9 @@ pub(super) fn absolute_variables(environment: &Environment) -> Vec<(&'static str
 
 /// The certificates that a server is checked against, for people.
 pub struct Roots {
-    /// The variable that replaces the machine's, or `machine` or `bundled`.
+    /// The variable that replaces the machine's, or `machine` or `bundled`, or `the system's verifier`.
     pub origin: &'static str,
+    /// 0 if the system verifies: only it knows how many.
     pub count: usize,
     /// How many `ca-file` adds.
     pub extra: usize,
@@ -76,7 +78,10 @@ pub struct Roots {
 /// Writes `140 (machine)`, and `, and 1 in ca-file` after it if `ca-file` adds any.
 impl fmt::Display for Roots {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.count, self.origin)?;
+        match self.count {
+            0 => f.write_str(self.origin)?,
+            count => write!(f, "{count} ({})", self.origin)?,
+        }
         if self.extra > 0 { write!(f, ", and {} in ca-file", self.extra) } else { Ok(()) }
     }
 }
@@ -92,6 +97,7 @@ pub fn roots(environment: &Environment, ca_file: Option<&Path>) -> Result<Roots>
             let file = environment.get(SSL_CERT_FILE).map(|_| SSL_CERT_FILE);
             Roots { origin: file.unwrap_or(SSL_CERT_DIR), count: chosen.len(), extra }
         }
+        None if IS_PLATFORM_VERIFIED => Roots { origin: "the system's verifier", count: 0, extra },
         None => {
             let origin = if load_native_certs().certs.is_empty() { "bundled" } else { "machine" };
             Roots { origin, count: machine_roots().len(), extra }

@@ -48,7 +48,7 @@ fn registries(text: &str, chosen: &Chosen) -> Vec<String> {
 
 fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
     let chosen = profiles::chosen_or_default(call, session)?;
-    if chosen.argument.contains('/') {
+    if chosen.argument.contains(std::path::is_separator) {
         return Err(Error::usage("cargo's configuration cannot name the path of a profile")
             .hint("give the profile a name in the configuration directory, and pass --profile NAME"));
     }

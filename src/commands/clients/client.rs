@@ -270,7 +270,7 @@ impl SetupCall<'_> {
     /// # Errors
     /// As [`Self::path`].
     pub fn real_path(&self, flag: &str, session: &Session<'_>) -> Result<Option<PathBuf>> {
-        Ok(self.path(flag, session)?.map(|path| std::fs::canonicalize(&path).unwrap_or(path)))
+        Ok(self.path(flag, session)?.map(|path| crate::system::files::real_path(&path).unwrap_or(path)))
     }
 
     /// Returns the path in a flag, absolute.

@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 
 use crate::base::error::{Error, Result};
 use crate::base::hosts::DEFAULT_ENDPOINT;
-use crate::base::shell;
 use crate::commands::clients::client::{Client, SetupCall, Use, flag};
 use crate::commands::clients::docker::config::{HELPERS, PREFIX, REGISTRIES, default_path, is_ours, locks, uses_in};
 use crate::commands::clients::docker::yc::YcRegistries;
@@ -221,7 +220,7 @@ fn setting(root: &TreeNode, host: &str, helper: &str, chosen: &Chosen, is_forced
 fn link_path(name: &str, ycred: &Path, session: &Session<'_>) -> Result<Option<PathBuf>> {
     let existing = program::find(name, session);
     if let Some(existing) = &existing
-        && program::is_same(existing, ycred)
+        && program::leads_to(existing, ycred)
         && !existing.is_symlink()
     {
         return Ok(None);
@@ -232,27 +231,24 @@ fn link_path(name: &str, ycred: &Path, session: &Session<'_>) -> Result<Option<P
     let directories: Vec<PathBuf> = program::directories(session).collect();
     let beside =
         ycred.parent().filter(|directory| directories.iter().any(|known| known == directory)).map(Path::to_owned);
+    // With scoop, ycred is not in a directory of PATH, but its shim is.
+    let of_shim = program::find("ycred", session).filter(|shim| programs::behind_shim(shim).is_some());
+    let beside = beside.or_else(|| of_shim?.parent().map(Path::to_owned));
     let local = session.places.home.as_ref().map(|home| home.join(".local/bin"));
     let local = local.filter(|local| directories.contains(local));
     let directory = beside.into_iter().chain(local).find(|directory| program::is_writable(directory));
     match directory {
         Some(directory) => Ok(Some(directory.join(name))),
         None => {
-            let writable: Vec<String> = directories
+            let writable: Vec<PathBuf> = directories
                 .iter()
                 .filter(|directory| program::is_writable(directory))
-                .map(|directory| shell::word(directory.join(name)))
+                .map(|directory| directory.join(name))
                 .collect();
             let error = Error::usage(format!("no directory in PATH for the link {name}"));
             Err(match writable.is_empty() {
-                true => error.hint(
-                    "run this, then the command again, and put the export into the start file of your shell, such as \
-                         ~/.profile, for new terminals: mkdir -p ~/.local/bin && export PATH=~/.local/bin:$PATH",
-                ),
-                false => error.hint(format!(
-                    "create it in one of these places: {}",
-                    access::link_command(ycred, &writable.join(" or "))
-                )),
+                true => error.hint(access::hint_for_new_directory()),
+                false => error.hint(access::link_hint(ycred, &writable)),
             })
         }
     }

@@ -13,7 +13,7 @@ use crate::commands::clients::program;
 use crate::commands::clients::report::Report;
 use crate::commands::clients::undo::unlink_by_form;
 use crate::session::Session;
-use crate::system::programs;
+use crate::system::{fixes, programs};
 
 pub const NAME: &str = "keyring";
 /// The value of the option that makes pip and uv run the program.
@@ -53,8 +53,7 @@ pub fn path_note(link: Option<&Path>, session: &Session<'_>) -> Option<String> {
     if first.as_deref() == Some(directory) {
         return None;
     }
-    let directory = directory.display();
-    Some(format!("put {directory} first in PATH, for example in ~/.profile: export PATH=\"{directory}:$PATH\""))
+    Some(fixes::search_first_always(directory))
 }
 
 /// Returns the profile that `keyring` uses. Its callers choose no profile, so it is the default one.

@@ -92,7 +92,7 @@ impl Elsewhere {
 
 /// Returns true if two profiles are one file that reads its relative paths in one directory.
 pub fn is_same_file(one: &Profile, other: &Profile) -> bool {
-    let real = |path: &Path| std::fs::canonicalize(path).ok();
+    let real = |path: &Path| crate::system::files::real_path(path).ok();
     let file = |profile: &Profile| profile.settings.file.as_deref().and_then(real);
     let directory = |profile: &Profile| real(&profile.settings.directory);
     file(one).is_some() && file(one) == file(other) && directory(one) == directory(other)

@@ -25,9 +25,19 @@ pub struct YcredPath {
     pub note: Option<String>,
 }
 
+/// Returns true if a program in a configuration has this name, with or without a path. A configuration may come from Windows,
+/// or be written for it, so its separators and its `.exe` are known on every system.
+pub fn is_named(program: &str, name: &str) -> bool {
+    let file = program.rsplit(['/', '\\']).next().unwrap_or_default();
+    match file.len().checked_sub(".exe".len()).and_then(|at| file.split_at_checked(at)) {
+        Some((stem, extension)) if extension.eq_ignore_ascii_case(".exe") => stem.eq_ignore_ascii_case(name),
+        _ => file == name,
+    }
+}
+
 /// Returns true if a file is one of these, however it is spelled.
 pub fn is_one_of(file: &Path, known: &[PathBuf]) -> bool {
-    let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let real = |path: &Path| crate::system::files::real_path(path).unwrap_or_else(|_| path.to_owned());
     known.iter().any(|path| real(path) == real(file))
 }
 
@@ -128,6 +138,11 @@ pub fn is_running(path: &Path) -> bool {
     process::executable().is_some_and(|running| is_same(path, &running))
 }
 
+/// Returns true if a program runs this file: it is that file, or a package manager's shim for it.
+pub fn leads_to(path: &Path, program: &Path) -> bool {
+    is_same(path, program) || programs::behind_shim(path).is_some_and(|target| is_same(&target, program))
+}
+
 /// Returns true if both paths lead to one file.
 pub fn is_same(path: &Path, other: &Path) -> bool {
     programs::is_same(path, other)
@@ -140,9 +155,10 @@ pub fn is_same(path: &Path, other: &Path) -> bool {
 #[used]
 static MARKER: &str = "ycred-program-marker";
 
-/// Returns true if a path leads to this program, or to a program that contains `MARKER`.
+/// Returns true if a path leads to this program, or to a program that contains `MARKER`, also behind a package manager's shim.
 pub fn is_ycred(path: &Path) -> bool {
-    is_program(path) && (is_running(path) || contains_marker(path).unwrap_or(false))
+    let is_ycred = |path: &Path| is_running(path) || contains_marker(path).unwrap_or(false);
+    is_program(path) && (is_ycred(path) || programs::behind_shim(path).is_some_and(|target| is_ycred(&target)))
 }
 
 /// The bytes of a program that are searched at once.
@@ -165,4 +181,22 @@ fn contains_marker(path: &Path) -> io::Result<bool> {
         }
     }
     Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_has_its_name_with_any_path_and_with_the_extension_of_windows() {
+        for program in
+            ["ycred", "/opt/my dir/ycred", r"C:\Users\me\ycred.exe", r"C:\\x\\YCRED.EXE", "C:/x/ycred.exe", "ycred.exe"]
+        {
+            assert!(is_named(program, "ycred"), "{program}");
+        }
+        for program in ["", "ycred-prod", "/x/ycred/other", "YCRED", r"C:\x\ycred.cmd", "ycred.exe.txt", "yc", "é.exe"]
+        {
+            assert!(!is_named(program, "ycred"), "{program}");
+        }
+    }
 }

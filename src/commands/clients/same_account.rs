@@ -7,6 +7,7 @@ use crate::base::error::{Error, Result};
 use crate::base::shell;
 use crate::commands::clients::client::SetupCall;
 use crate::commands::clients::profiles::{self, Chosen};
+use crate::commands::clients::program;
 use crate::commands::clients::public;
 use crate::commands::import::account::{self, KnownAccount};
 use crate::profile::find::{self, FoundProfile};
@@ -176,7 +177,7 @@ fn by_name(yc_name: &str, yc: &YcProfile<'_>, session: &Session<'_>) -> Result<C
 /// Returns true if a profile of source `command` runs yc with this profile of yc's.
 fn runs_yc(profile: &Profile, yc_name: &str) -> bool {
     let command = profile.settings.list("command").unwrap_or_default();
-    let is_yc = command.first().is_some_and(|program| program.rsplit('/').next() == Some("yc"));
+    let is_yc = command.first().is_some_and(|program| program::is_named(program, "yc"));
     let names_profile = command.iter().any(|argument| *argument == format!("--profile={yc_name}"))
         || command.windows(2).any(|pair| pair[0] == "--profile" && pair[1] == yc_name);
     profile.source.name == "command" && is_yc && names_profile

@@ -300,7 +300,7 @@ pub fn unlink_by_form(call: &SetupCall<'_>, link: &Path, session: &Session<'_>) 
     let is_ours = is_copy
         || std::fs::read_link(link).is_ok_and(|target| {
             let is_gone = !link.exists();
-            target.file_name().is_some_and(|name| name == "ycred") && is_gone || program::is_running(link)
+            programs::own_name(&target) == Some("ycred") && is_gone || program::is_running(link)
         });
     let is_in_home = session.places.home.as_ref().is_some_and(|home| link.starts_with(home));
     let has_plain_name = programs::own_name(link).is_some_and(|file| (call.links)().contains(&file));

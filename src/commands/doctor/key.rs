@@ -30,7 +30,7 @@ fn run(examination: &Examination) -> Vec<Finding> {
             Some(missing) => match profile.open() {
                 Err(error) => Finding::of_error(&error),
                 Ok(_) => Finding::fail(format!("{profile}: the variable {missing} is not set"))
-                    .fix(format!("export {missing}=VALUE, or use another profile")),
+                    .fix(format!("{}, or use another profile", fixes::set(missing, "VALUE"))),
             },
         });
     }

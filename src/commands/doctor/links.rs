@@ -1,6 +1,5 @@
 //! `links`: the names by which clients run ycred lead to this version.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -49,7 +48,7 @@ fn examine(examination: &Examination, session: &Session<'_>) -> Vec<Finding> {
             );
             continue;
         }
-        let Ok(real) = fs::canonicalize(&path) else { continue };
+        let Ok(real) = crate::system::files::real_path(&path) else { continue };
         if program::is_same(&real, &running) {
             same += 1;
             continue;

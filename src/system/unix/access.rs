@@ -2,12 +2,13 @@
 
 use std::fs::Metadata;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::base::shell;
 use crate::system::unix::files::{
     ModeObstacle, is_own, is_writable_by_others, is_writable_directory, mode, mode_obstacle, owner,
 };
+use crate::system::unix::fixes::START_FILE;
 use crate::system::unix::process::effective_uid;
 
 /// Returns why a file must not be trusted like code, and a hint with the command that changes that.
@@ -99,9 +100,18 @@ pub fn show_directory_command(path: &Path) -> String {
     format!("ls -ld {}", shell::word(path))
 }
 
-/// Returns the command that creates a link to a file. `link` is quoted for a shell.
-pub fn link_command(target: &Path, link: &str) -> String {
-    format!("ln -s {} {link}", shell::word(target))
+/// Says how a user gets a directory in PATH that can be written.
+pub fn hint_for_new_directory() -> String {
+    format!(
+        "run this, then the command again, and put the export into the start file of your shell, such as {START_FILE}, for new \
+         terminals: mkdir -p ~/.local/bin && export PATH=~/.local/bin:$PATH"
+    )
+}
+
+/// Returns how to create a link to a file in one of these places.
+pub fn link_hint(target: &Path, places: &[PathBuf]) -> String {
+    let places: Vec<String> = places.iter().map(shell::word).collect();
+    format!("create it in one of these places: ln -s {} {}", shell::word(target), places.join(" or "))
 }
 
 /// Returns the command that removes a file.

@@ -9,12 +9,56 @@ use crate::base::environment::Environment;
 /// The variable with the user's home directory.
 pub const HOME: &str = "HOME";
 
+/// No other variables of this kind exist.
+pub const OTHER_HOMES: &[&str] = &[];
+
 /// The machine-wide profiles, which are searched after the user's.
 pub const SYSTEM_CONFIG: Option<&str> = Some("/etc/ycred");
 
 /// Returns `None`: programs keep their configuration below the home directory.
 pub fn roaming(_: &Environment) -> Option<PathBuf> {
     None
+}
+
+/// Returns the directory in which kubectl looks for its configuration: the home directory.
+pub fn home_of_kubectl(_: &Environment, home: Option<&Path>) -> Option<PathBuf> {
+    home.map(Path::to_owned)
+}
+
+/// Returns the directory in which git looks for its configuration: the home directory.
+pub fn home_of_git(_: &Environment, home: Option<&Path>) -> Option<PathBuf> {
+    home.map(Path::to_owned)
+}
+
+/// The usual places of files, as people write them.
+pub struct UsualPlaces {
+    pub config: &'static str,
+    /// When profiles are elsewhere.
+    pub except: &'static str,
+    pub cache: &'static str,
+    pub state: &'static str,
+}
+
+/// Returns the places of this system.
+pub const fn usual_places() -> UsualPlaces {
+    places_of(cfg!(target_vendor = "apple"))
+}
+
+const fn places_of(is_mac: bool) -> UsualPlaces {
+    match is_mac {
+        true => UsualPlaces {
+            config: "~/Library/Application Support/ycred",
+            except: ", if there is no ~/.config/ycred",
+            cache: "~/Library/Caches/ycred",
+            state: "~/Library/Application Support/ycred",
+        },
+        false => UsualPlaces {
+            config: "~/.config/ycred",
+            except: "",
+            cache: "~/.cache/ycred",
+            state: "~/.local/state/ycred",
+        },
+    }
 }
 
 /// The directories of one user, in which programs have directories of their own.
@@ -94,6 +138,14 @@ mod tests {
     fn linux_has_the_directories_of_xdg() {
         let directories = UserDirectories { home: "/h".into(), is_mac: false };
         assert_eq!(directories.config("ycred"), Path::new("/h/.config/ycred"));
+        for is_mac in [true, false] {
+            let home = Path::new("/no/such/home");
+            let (directories, places) = (UserDirectories { home: home.to_owned(), is_mac }, places_of(is_mac));
+            let shown = |path: PathBuf| path.to_str().expect("UTF-8").replace("/no/such/home", "~");
+            assert_eq!(places.config, shown(directories.config("ycred")));
+            assert_eq!(places.cache, shown(directories.cache().join("ycred")));
+            assert_eq!(places.state, shown(directories.state().join("ycred")));
+        }
         assert_eq!((directories.cache(), directories.state()), ("/h/.cache".into(), "/h/.local/state".into()));
     }
 

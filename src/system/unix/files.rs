@@ -12,7 +12,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{
     DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
 };
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::system::unix::descriptors::open_in_one_call;
@@ -405,4 +405,20 @@ pub fn changed_nanos(metadata: &Metadata) -> i64 {
 
 fn nanos(seconds: i64, nanoseconds: i64) -> i64 {
     seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds)
+}
+
+/// Writes the content and the attributes of a file to its disk.
+///
+/// # Errors
+/// Those of fsync(2).
+pub fn sync(file: &File) -> io::Result<()> {
+    file.sync_all().or_else(|error| os::sync_otherwise(file, error))
+}
+
+/// Returns the real path of a file, without links.
+///
+/// # Errors
+/// Those of realpath(3).
+pub fn real_path(path: &Path) -> io::Result<PathBuf> {
+    fs::canonicalize(path)
 }

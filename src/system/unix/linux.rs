@@ -159,6 +159,17 @@ pub unsafe fn errno() -> *mut libc::c_int {
     unsafe { libc::__errno_location() }
 }
 
+/// True: `si_code` is positive only for signals from the kernel (sigaction(2)).
+pub const TELLS_SENDER_OF_SIGNALS: bool = true;
+
+/// Returns the error: there is no other way.
+///
+/// # Errors
+/// `error`.
+pub fn sync_otherwise(_: &File, error: io::Error) -> io::Result<()> {
+    Err(error)
+}
+
 /// Whether SIGPIPE was ignored when ycred was started. Read before std's startup code, which changes it.
 pub static PIPE_SIGNAL_WAS_IGNORED: AtomicBool = AtomicBool::new(false);
 

@@ -6,9 +6,10 @@ use std::ffi::{CStr, OsStr, c_char};
 use std::fs::{self, File};
 use std::io;
 use std::ops::ControlFlow;
+use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The command that sets the clock.
 pub const SET_CLOCK: &str = "sudo sntp -sS time.apple.com";
@@ -87,11 +88,44 @@ pub unsafe fn errno() -> *mut libc::c_int {
     unsafe { libc::__error() }
 }
 
-/// Always false: the value before std's startup code is unknown here, so the programs that ycred runs get the default.
+/// False: `si_code` is 0 for every signal that a handler gets, also for those of the terminal (psignal_internal in XNU's
+/// bsd/kern/kern_sig.c).
+pub const TELLS_SENDER_OF_SIGNALS: bool = false;
+
+/// Whether SIGPIPE was ignored when ycred was started. Read before std's startup code, which changes it.
 pub static PIPE_SIGNAL_WAS_IGNORED: AtomicBool = AtomicBool::new(false);
 
-/// Always false: std's startup code has opened `/dev/null` instead of a closed stdout.
+/// Whether stdout was closed when ycred was started. Read before std's startup code, which opens `/dev/null` instead.
 pub static STDOUT_WAS_CLOSED: AtomicBool = AtomicBool::new(false);
+
+#[used]
+#[unsafe(link_section = "__DATA,__mod_init_func")]
+static BEFORE_START: extern "C" fn() = {
+    extern "C" fn read_inherited_state() {
+        let was_ignored = super::disposition::handler_of(libc::SIGPIPE) == Some(libc::SIG_IGN);
+        PIPE_SIGNAL_WAS_IGNORED.store(was_ignored, Ordering::Relaxed);
+        // SAFETY: F_GETFD takes plain integers and only reads.
+        let was_closed = unsafe { libc::fcntl(libc::STDOUT_FILENO, libc::F_GETFD) } == -1;
+        STDOUT_WAS_CLOSED.store(was_closed, Ordering::Relaxed);
+    }
+    read_inherited_state
+};
+
+/// Writes a file to its disk, after [`File::sync_all`] has failed: that uses F_FULLFSYNC, which shares of a network and of a
+/// virtual machine do not know.
+///
+/// # Errors
+/// `error`, or those of fsync(2).
+pub fn sync_otherwise(file: &File, error: io::Error) -> io::Result<()> {
+    let is_unknown =
+        matches!(error.raw_os_error(), Some(libc::ENOTSUP | libc::EOPNOTSUPP | libc::ENOTTY | libc::EINVAL));
+    // SAFETY: takes a plain integer, and the descriptor is open.
+    match is_unknown {
+        true if unsafe { libc::fsync(file.as_raw_fd()) } == 0 => Ok(()),
+        true => Err(io::Error::last_os_error()),
+        false => Err(error),
+    }
+}
 
 /// There are no user namespaces.
 pub fn is_mapped_user(_: u32) -> bool {

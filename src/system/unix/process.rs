@@ -180,6 +180,14 @@ pub enum Readable {
     AtEnd,
 }
 
+/// Reads from standard input.
+///
+/// # Errors
+/// Those of read(2).
+pub fn read_stdin(buffer: &mut [u8]) -> io::Result<usize> {
+    io::stdin().lock().read(buffer)
+}
+
 /// Waits until standard input is readable or has ended.
 pub fn wait_for_stdin(timeout: Duration) -> Readable {
     let mut poll = libc::pollfd { fd: libc::STDIN_FILENO, events: libc::POLLIN, revents: 0 };

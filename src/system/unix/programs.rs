@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
 use crate::system::unix::files;
@@ -15,6 +15,21 @@ pub const SHELL: (&str, &str) = ("SHELL", "/bin/sh");
 /// Returns the names of files that run as `program`.
 pub fn file_names(program: &str) -> Vec<OsString> {
     vec![program.into()]
+}
+
+/// Returns the absolute path of the file that execvp(3) runs in a directory if `PATH` has this value, without resolving links.
+pub fn find_in(program: &OsStr, directory: &Path, path: Option<&OsStr>) -> Option<PathBuf> {
+    let program = Path::new(program);
+    if program.components().count() > 1 || program.is_absolute() {
+        return Some(directory.join(program));
+    }
+    let program = program.to_str()?;
+    std::env::split_paths(path?).map(|place| directory.join(place).join(program)).find(|file| is_program(file))
+}
+
+/// Returns `None`: there are no shims.
+pub fn behind_shim(_: &Path) -> Option<PathBuf> {
+    None
 }
 
 /// Returns the name of the file of one of ycred's own names.

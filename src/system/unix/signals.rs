@@ -138,14 +138,29 @@ pub enum SignalEvent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReceivedSignal {
     number: i32,
-    /// Another process sent the signal with kill(2). Otherwise the kernel did, for example for the terminal.
-    was_sent: bool,
+    sender: Sender,
+}
+
+/// Who sent a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sender {
+    /// Another process, with kill(2).
+    Process,
+    /// The kernel, for example for the terminal.
+    Kernel,
+    /// One of them: this system does not tell.
+    Unknown,
 }
 
 impl ReceivedSignal {
     /// Returns true if only ycred got the signal. If the child got it too, a second copy might have another effect.
     pub fn must_be_forwarded(self) -> bool {
-        self.was_sent
+        let is_from_terminal = match self.sender {
+            Sender::Process => false,
+            Sender::Kernel => true,
+            Sender::Unknown => Terminal::now().may_signal(),
+        };
+        !is_from_terminal
             || !FROM_THE_TERMINAL.contains(&self.number)
             || (self.number == libc::SIGHUP && is_session_leader())
     }
@@ -153,6 +168,38 @@ impl ReceivedSignal {
     /// Sends the signal to a child that has not been waited for.
     pub fn forward(self, child: u32) {
         send_signal(child, self.number);
+    }
+}
+
+/// Whether this process had a terminal when it began to catch signals.
+static HAD_TERMINAL: AtomicBool = AtomicBool::new(false);
+
+/// What decides whether a signal can come from the terminal, which sends its signals to the process group in the foreground.
+/// The child is in ycred's group, unless it has made one of its own.
+#[derive(Clone, Copy)]
+struct Terminal {
+    had_terminal: bool,
+    /// The group in the foreground. `None` if the terminal is gone, or if there never was one.
+    foreground_group: Option<libc::pid_t>,
+    own_group: libc::pid_t,
+}
+
+impl Terminal {
+    fn now() -> Self {
+        // SAFETY: both functions take and return plain integers, and `terminal` keeps the descriptor open.
+        let (foreground_group, own_group) = unsafe {
+            let group = File::open("/dev/tty").map(|terminal| libc::tcgetpgrp(terminal.as_raw_fd()));
+            (group.ok().filter(|group| *group > 0), libc::getpgrp())
+        };
+        Self { had_terminal: HAD_TERMINAL.load(Ordering::Relaxed), foreground_group, own_group }
+    }
+
+    /// Returns true if the terminal may have sent a signal to this process, and so to the child too.
+    fn may_signal(self) -> bool {
+        match self.foreground_group {
+            Some(group) => group == self.own_group,
+            None => self.had_terminal,
+        }
     }
 }
 
@@ -169,6 +216,7 @@ impl Signals {
     /// No descriptors are left.
     pub fn catch() -> io::Result<Self> {
         reset_sigchld();
+        HAD_TERMINAL.store(!os::TELLS_SENDER_OF_SIGNALS && File::open("/dev/tty").is_ok(), Ordering::Relaxed);
         Self::catch_these(FORWARDED.iter().chain(&[libc::SIGCHLD]), None)
     }
 
@@ -229,7 +277,14 @@ impl Signals {
         self.0.read_exact(&mut message)?;
         Ok(match i32::from(message[0]) {
             libc::SIGCHLD => SignalEvent::ChildChanged,
-            number => SignalEvent::Received(ReceivedSignal { number, was_sent: message[1] != 0 }),
+            number => {
+                let sender = match message[1] {
+                    _ if !os::TELLS_SENDER_OF_SIGNALS => Sender::Unknown,
+                    0 => Sender::Kernel,
+                    _ => Sender::Process,
+                };
+                SignalEvent::Received(ReceivedSignal { number, sender })
+            }
         })
     }
 }
@@ -317,5 +372,29 @@ pub fn release_terminal() {
     for descriptor in [libc::STDIN_FILENO, libc::STDOUT_FILENO] {
         // SAFETY: dup2 takes plain integers. std stores only the numbers of these descriptors.
         unsafe { libc::dup2(null.as_raw_fd(), descriptor) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_of_an_unknown_sender_is_forwarded_unless_the_terminal_may_have_sent_it() {
+        let may_signal =
+            |had_terminal, foreground_group| Terminal { had_terminal, foreground_group, own_group: 7 }.may_signal();
+        assert!(may_signal(true, Some(7)), "in the foreground, Ctrl-C reaches the child without help");
+        assert!(!may_signal(true, Some(8)), "in the background, only a process sends signals");
+        assert!(!may_signal(false, None), "a service without a terminal");
+        assert!(may_signal(true, None), "the terminal was closed, which sent SIGHUP to the group");
+    }
+
+    #[test]
+    fn what_the_terminal_never_sends_is_always_forwarded() {
+        for sender in [Sender::Process, Sender::Kernel, Sender::Unknown] {
+            assert!(ReceivedSignal { number: libc::SIGTERM, sender }.must_be_forwarded(), "{sender:?}");
+        }
+        assert!(ReceivedSignal { number: libc::SIGINT, sender: Sender::Process }.must_be_forwarded());
+        assert!(!ReceivedSignal { number: libc::SIGINT, sender: Sender::Kernel }.must_be_forwarded());
     }
 }

@@ -3,7 +3,7 @@
 use std::fs::{self, Metadata, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::windows::fs::{MetadataExt as _, OpenOptionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use windows_sys::Win32::Storage::FileSystem::{
     FILE_ATTRIBUTE_REPARSE_POINT, FILE_FLAG_BACKUP_SEMANTICS, FILE_FLAG_OPEN_REPARSE_POINT, READ_CONTROL,
@@ -59,12 +59,22 @@ pub fn reason_for_distrust_of_directory(path: &Path, _: &Metadata, is_nearest: b
         Ok(access) => access,
         Err(reason) => return Some(reason),
     };
-    if access.is_replaceable_by_others || (is_nearest && access.is_writable_by_others) {
-        return Some(("can be written by others".into(), fixes::make_directory_private(path)));
+    let move_it = || "move it to a directory of your own".to_owned();
+    let above = path.parent().and_then(|above| access_of(above).ok());
+    if can_be_replaced(&access, above.as_ref(), is_nearest) {
+        // A list for this user alone would be wrong for a drive, and for a directory that others use.
+        let hint = if is_nearest && above.is_some() { fixes::make_directory_private(path) } else { move_it() };
+        return Some(("can be written by others".into(), hint));
     }
-    (!access.has_trusted_owner()).then(|| {
-        (format!("belongs to another user ({})", access.owner), "move it to a directory of your own".to_owned())
-    })
+    (!access.has_trusted_owner()).then(|| (format!("belongs to another user ({})", access.owner), move_it()))
+}
+
+/// Returns true if others can replace the files in a directory, or the directory itself. `above` is the directory that it is in:
+/// the root of a drive has none, and nobody can delete or rename it.
+fn can_be_replaced(access: &Access, above: Option<&Access>, is_nearest: bool) -> bool {
+    // Who may delete a directory but add none beside it can take it away, and put nothing in its place.
+    let is_replaceable = access.is_removable_by_others && above.is_some_and(|above| above.is_extensible_by_others);
+    access.is_replaceable_by_others || is_replaceable || (is_nearest && access.is_writable_by_others)
 }
 
 fn access_of(path: &Path) -> Result<Access, (String, String)> {
@@ -96,12 +106,46 @@ pub fn show_directory_command(path: &Path) -> String {
     show_command(path)
 }
 
-/// Returns the command that creates a link to a file. `link` is quoted for a shell.
-pub fn link_command(target: &Path, link: &str) -> String {
-    format!("mklink /h {link} \"{}\"", target.display())
+/// Says how a user gets a directory in PATH that can be written.
+pub fn hint_for_new_directory() -> String {
+    "add the directory of ycred.exe to PATH (Settings, System, About, Advanced system settings), open a new terminal, and run the \
+     command again"
+        .to_owned()
+}
+
+/// Returns the command that creates a link to a file in the first of these places.
+pub fn link_hint(target: &Path, places: &[PathBuf]) -> String {
+    let link = places.first().map(|place| place.display().to_string()).unwrap_or_default();
+    format!("create it: cmd /c mklink /h \"{link}\" \"{}\"", target.display())
 }
 
 /// Returns the command that removes a file.
 pub fn remove_command(path: &Path) -> String {
-    format!("del \"{}\"", path.display())
+    fixes::remove(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The rights that `icacls` shows as M: everything but to change the list and the owner, and to delete what is in a directory.
+    const MODIFY: u32 = 0x0013_01BF;
+    const READ_AND_EXECUTE: u32 = 0x0012_00A9;
+    const ADD_DIRECTORIES: u32 = 0x0000_0004;
+    const FULL: u32 = 0x001F_01FF;
+
+    #[test]
+    fn a_private_directory_on_a_drive_that_everybody_uses_is_safe() {
+        let access = |granted| Access::granting("S-1-5-32-544".to_owned(), granted);
+        let can_be_replaced =
+            |own, above: Option<u32>, is_nearest| can_be_replaced(&access(own), above.map(access).as_ref(), is_nearest);
+        assert!(!can_be_replaced(MODIFY, None, false), "the root of a freshly formatted drive");
+        assert!(!can_be_replaced(ADD_DIRECTORIES, None, false), "the root of the system's drive");
+        assert!(!can_be_replaced(0, Some(MODIFY), true), "a private directory in it");
+        assert!(!can_be_replaced(READ_AND_EXECUTE, Some(ADD_DIRECTORIES), false));
+        assert!(can_be_replaced(MODIFY, Some(MODIFY), false), "others can rename it, and create another one");
+        assert!(!can_be_replaced(MODIFY, Some(READ_AND_EXECUTE), false), "others can only take it away");
+        assert!(can_be_replaced(MODIFY, None, true), "others can write the file's own directory");
+        assert!(can_be_replaced(FULL, None, false), "others can delete every file on the drive");
+    }
 }

@@ -31,10 +31,11 @@ use windows_sys::Win32::System::SystemServices::ACCESS_ALLOWED_ACE_TYPE;
 use windows_sys::Win32::System::Threading::{GetCurrentProcess, OpenProcessToken};
 
 use super::handle::{check, code, wide};
+use super::names::wide_path;
 
 /// Accounts that stand for more than one ordinary user: Everyone, Authenticated Users, Users, Guests, INTERACTIVE,
 /// NETWORK and ANONYMOUS LOGON.
-const GROUPS_OF_OTHERS: [&str; 7] =
+pub const GROUPS_OF_OTHERS: [&str; 7] =
     ["S-1-1-0", "S-1-5-11", "S-1-5-32-545", "S-1-5-32-546", "S-1-5-4", "S-1-5-2", "S-1-5-7"];
 /// Administrators, SYSTEM and TrustedInstaller, who can change every file anyway.
 const TRUSTED_OWNERS: [&str; 3] =
@@ -48,9 +49,12 @@ const WRITE: u32 = GENERIC_ALL
     | DELETE
     | WRITE_DAC
     | WRITE_OWNER;
-/// The rights with which somebody can replace the files in a directory, or the directory itself. Adding files is not one of
-/// them: everybody can add directories to the root of a drive.
-const REPLACE: u32 = GENERIC_ALL | FILE_DELETE_CHILD | DELETE | WRITE_DAC | WRITE_OWNER;
+/// The rights with which somebody can replace the files in a directory. Adding files is not one of them: everybody can add
+/// directories to the root of a drive. Nor is deleting the directory itself.
+const REPLACE: u32 = GENERIC_ALL | FILE_DELETE_CHILD | WRITE_DAC | WRITE_OWNER;
+const REMOVE: u32 = GENERIC_ALL | DELETE;
+/// FILE_ADD_SUBDIRECTORY has the number of FILE_APPEND_DATA.
+const ADD_DIRECTORIES: u32 = GENERIC_ALL | GENERIC_WRITE | FILE_APPEND_DATA;
 const READ: u32 = GENERIC_ALL | GENERIC_READ | FILE_READ_DATA;
 
 /// Who owns a file, and what other ordinary users may do with it.
@@ -62,6 +66,10 @@ pub struct Access {
     pub is_writable_by_others: bool,
     /// For a directory: they can replace the files in it.
     pub is_replaceable_by_others: bool,
+    /// They can delete or rename it.
+    pub is_removable_by_others: bool,
+    /// For a directory: they can add directories.
+    pub is_extensible_by_others: bool,
 }
 
 impl Access {
@@ -74,12 +82,7 @@ impl Access {
         let owner = sid_string(owner)?;
         if list.is_null() {
             // Without a list, everyone has every access.
-            return Ok(Self {
-                owner,
-                is_readable_by_others: true,
-                is_writable_by_others: true,
-                is_replaceable_by_others: true,
-            });
+            return Ok(Self::granting(owner, GENERIC_ALL));
         }
         let mut granted = 0;
         // SAFETY: the list is valid as long as the descriptor.
@@ -101,18 +104,29 @@ impl Access {
                 granted |= mask;
             }
         }
-        Ok(Self {
+        Ok(Self::granting(owner, granted))
+    }
+
+    /// Returns the access of a file whose list grants others these rights.
+    pub fn granting(owner: String, granted: u32) -> Self {
+        Self {
             owner,
             is_readable_by_others: granted & READ != 0,
             is_writable_by_others: granted & WRITE != 0,
             is_replaceable_by_others: granted & REPLACE != 0,
-        })
+            is_removable_by_others: granted & REMOVE != 0,
+            is_extensible_by_others: granted & ADD_DIRECTORIES != 0,
+        }
     }
 
     /// Returns true if the owner is the user of this process, or somebody who can change every file anyway.
     pub fn has_trusted_owner(&self) -> bool {
-        TRUSTED_OWNERS.contains(&self.owner.as_str()) || current_user().is_ok_and(|user| user == self.owner)
+        is_trusted_owner(&self.owner)
     }
+}
+
+fn is_trusted_owner(owner: &str) -> bool {
+    TRUSTED_OWNERS.contains(&owner) || current_user().is_ok_and(|user| user == owner)
 }
 
 /// The owner and the access control list of an open file. Both are parts of the descriptor.
@@ -149,12 +163,14 @@ impl Security {
 /// Gives `to` the access control list of `from`. Entries that `from` has inherited are inherited by `to` too.
 ///
 /// # Errors
-/// The files have different owners, or the list cannot be changed.
+/// The files have different owners, neither of whom can change every file anyway, or the list cannot be changed.
 pub fn copy_list(from: &File, to: &File) -> io::Result<()> {
     let (from, old) = (Security::of(from)?, Security::of(to)?);
+    // What an administrator creates may belong to the group of administrators.
+    let is_trusted = |owner: PSID| sid_string(owner).is_ok_and(|owner| is_trusted_owner(&owner));
     // SAFETY: the owners and the list are valid as long as their descriptors, and the handle is open.
     unsafe {
-        if EqualSid(from.owner, old.owner) == 0 {
+        if EqualSid(from.owner, old.owner) == 0 && !(is_trusted(from.owner) && is_trusted(old.owner)) {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
         let (mut control, mut revision) = (0, 0);
@@ -248,7 +264,7 @@ fn attributes(descriptor: &Local) -> SECURITY_ATTRIBUTES {
 /// # Errors
 /// Those of `CreateDirectoryW`. An existing directory is not an error and stays unchanged.
 pub fn create_private_directory(path: &Path) -> io::Result<()> {
-    let (descriptor, path) = (private_descriptor("OICI")?, wide(path.as_os_str())?);
+    let (descriptor, path) = (private_descriptor("OICI")?, wide_path(path)?);
     let attributes = attributes(&descriptor);
     // SAFETY: the path is NUL-terminated, and the descriptor is valid during the call.
     match check(unsafe { CreateDirectoryW(path.as_ptr(), &raw const attributes) }) {
@@ -262,7 +278,7 @@ pub fn create_private_directory(path: &Path) -> io::Result<()> {
 /// # Errors
 /// Those of `CreateFileW`. `AlreadyExists` if the path exists.
 pub fn create_private_file(path: &Path) -> io::Result<File> {
-    let (descriptor, path) = (private_descriptor("")?, wide(path.as_os_str())?);
+    let (descriptor, path) = (private_descriptor("")?, wide_path(path)?);
     let attributes = attributes(&descriptor);
     let share = FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE;
     // SAFETY: the path is NUL-terminated, and the descriptor is valid during the call. The new handle belongs to `File`.

@@ -11,7 +11,7 @@ use std::io::{self, ErrorKind};
 use std::ops::ControlFlow;
 use std::os::windows::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::os::windows::io::AsRawHandle as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use windows_sys::Win32::Foundation::{
@@ -25,8 +25,9 @@ use windows_sys::Win32::Storage::FileSystem::{
 use windows_sys::Win32::System::IO::OVERLAPPED;
 
 use super::acl::{self, Access};
-use super::handle::{check, code, wide};
+use super::handle::{check, code};
 use super::names;
+use super::names::wide_path;
 
 pub use super::names::{has_misplaced_colon, is_device_name, is_path};
 
@@ -262,7 +263,7 @@ pub fn remove_program(path: &Path, aside: &Path) -> io::Result<()> {
 /// # Errors
 /// Those of `MoveFileExW`. `AlreadyExists` if the new name exists.
 pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
-    let (from, to) = (wide(from.as_os_str())?, wide(to.as_os_str())?);
+    let (from, to) = (wide_path(from)?, wide_path(to)?);
     // SAFETY: both strings are NUL-terminated.
     patiently(DURABLE_PAUSES, || check(unsafe { MoveFileExW(from.as_ptr(), to.as_ptr(), 0) }))
 }
@@ -317,9 +318,28 @@ fn refuse_link(file: &File) -> io::Result<()> {
 }
 
 fn refuse_device(path: &Path) -> io::Result<()> {
-    let is_device = path.file_name().and_then(|name| name.to_str()).is_some_and(names::is_device_name)
-        || path.as_os_str().as_encoded_bytes().starts_with(br"\\.\");
-    if is_device { Err(io::Error::new(ErrorKind::InvalidInput, "is a device, not a file")) } else { Ok(()) }
+    let is_named_so = path.file_name().and_then(|name| name.to_str()).is_some_and(names::is_device_name);
+    if is_named_so || names::is_device_path(path) {
+        Err(io::Error::new(ErrorKind::InvalidInput, "is a device, not a file"))
+    } else {
+        Ok(())
+    }
+}
+
+/// Writes the content and the attributes of a file to its disk.
+///
+/// # Errors
+/// Those of `FlushFileBuffers`.
+pub fn sync(file: &File) -> io::Result<()> {
+    file.sync_all()
+}
+
+/// Returns the real path of a file, without links, in the form in which people write it.
+///
+/// # Errors
+/// Those of `CreateFileW` and `GetFinalPathNameByHandleW`.
+pub fn real_path(path: &Path) -> io::Result<PathBuf> {
+    fs::canonicalize(path).map(names::without_prefix)
 }
 
 /// Creates a directory and its missing parents. They inherit their access control list.
@@ -456,12 +476,7 @@ mod tests {
         for path in [deep.clone(), dir.path().join("a b")] {
             let access = Access::of(&open_directory(&path)).expect("readable");
             let user = acl::current_user().expect("a user");
-            let private = Access {
-                owner: user,
-                is_readable_by_others: false,
-                is_writable_by_others: false,
-                is_replaceable_by_others: false,
-            };
+            let private = Access::granting(user, 0);
             assert_eq!(access, private, "{}", path.display());
         }
         access::refuse_open_directory(&deep).expect("private");

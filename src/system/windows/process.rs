@@ -31,6 +31,7 @@ use windows_sys::Win32::System::Pipes::PeekNamedPipe;
 use windows_sys::Win32::System::Threading::{CREATE_NEW_PROCESS_GROUP, WaitForSingleObject};
 
 use super::child::Job;
+use super::console;
 use super::signals;
 
 /// Returns the environment of this process. Windows stores it as UTF-16, so it is copied once and never freed.
@@ -265,15 +266,11 @@ pub fn wait_for_stdin(timeout: Duration) -> Readable {
         return Readable::AtEnd;
     }
     match kind {
-        FILE_TYPE_CHAR => {
-            let timeout = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX - 1);
-            // SAFETY: the handle of a console can be waited for.
-            if unsafe { WaitForSingleObject(stdin, timeout) } == WAIT_TIMEOUT {
-                Readable::NotYet
-            } else {
-                Readable::Some
-            }
-        }
+        FILE_TYPE_CHAR => match console::wait(timeout) {
+            None => Readable::NotYet,
+            Some(0) => Readable::AtEnd,
+            Some(_) => Readable::Some,
+        },
         FILE_TYPE_PIPE => {
             // A pipe cannot be waited for.
             let began = Instant::now();
@@ -299,6 +296,14 @@ pub fn wait_for_stdin(timeout: Duration) -> Readable {
         // A file, or an error that the following read reports.
         _ => Readable::Some,
     }
+}
+
+/// Reads from standard input.
+///
+/// # Errors
+/// Those of `ReadFile` and `ReadConsoleW`.
+pub fn read_stdin(buffer: &mut [u8]) -> io::Result<usize> {
+    console::read(buffer)
 }
 
 /// Whether the locale decides which characters a terminal shows. A console gets UTF-16.

@@ -1,16 +1,18 @@
 //! Programs: their files and names, and how to start them.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::windows::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
+use windows_sys::Win32::Foundation::ERROR_BAD_EXE_FORMAT;
 use windows_sys::Win32::Storage::FileSystem::FILE_FLAG_BACKUP_SEMANTICS;
 
 use super::attributes;
 use super::child::{Job, spawn_in_job};
+use super::handle::code;
 use super::search;
 
 /// The variable with the user's shell, and the shell without it.
@@ -44,12 +46,36 @@ pub fn own_name(path: &Path) -> Option<&str> {
 
 /// Returns true if the file can be run as a program. Its name decides.
 pub fn is_program(path: &Path) -> bool {
-    path.is_file()
+    search::is_program(path)
 }
 
-/// Returns the names of files that run as `program`, one for each extension of `PATHEXT`.
+/// Returns the names of files that run as `program`: with one of the extensions of `PATHEXT`.
 pub fn file_names(program: &str) -> Vec<OsString> {
-    search::extensions().into_iter().map(|extension| format!("{program}{extension}").into()).collect()
+    search::names(program.as_ref(), &search::extensions())
+}
+
+/// Returns the file that [`command_in`] runs in a directory, if `PATH` has this value.
+pub fn find_in(program: &OsStr, directory: &Path, path: Option<&OsStr>) -> Option<PathBuf> {
+    search::find_with(program, directory, path)
+}
+
+/// Returns the program that a shim of scoop runs: a file beside it names that program. `None` for other programs, and if
+/// the shim adds arguments.
+pub fn behind_shim(path: &Path) -> Option<PathBuf> {
+    let shim = path.with_extension("shim");
+    let text = fs::metadata(&shim).ok().filter(|it| it.len() < 4096).and_then(|_| fs::read_to_string(shim).ok())?;
+    target_of_shim(&text).filter(|target| is_program(target))
+}
+
+fn target_of_shim(text: &str) -> Option<PathBuf> {
+    let value = |key: &str| {
+        let lines = text.lines().filter_map(|line| line.split_once('='));
+        let value =
+            lines.filter(|(name, _)| name.trim().eq_ignore_ascii_case(key)).map(|(_, value)| value.trim()).next();
+        value.map(|value| value.trim_matches('"')).filter(|value| !value.is_empty())
+    };
+    let target = value("path").map(PathBuf::from).filter(|target| target.is_absolute());
+    target.filter(|_| value("args").is_none())
 }
 
 /// Creates a command, after searching the program in `PATH`.
@@ -59,7 +85,7 @@ pub fn file_names(program: &str) -> Vec<OsString> {
 /// # Errors
 /// There is no such program.
 pub fn command(program: &OsStr) -> io::Result<Command> {
-    search::find(program, None).map(Command::new).ok_or_else(|| io::ErrorKind::NotFound.into())
+    search::find(program, None).map(Command::new).ok_or_else(|| why_not_found(program, Path::new("")))
 }
 
 /// Creates a command that runs in a directory. A program with a relative path is relative to it.
@@ -67,10 +93,18 @@ pub fn command(program: &OsStr) -> io::Result<Command> {
 /// # Errors
 /// There is no such program.
 pub fn command_in(program: &OsStr, directory: &Path) -> io::Result<Command> {
-    let file = search::find(program, Some(directory)).ok_or(io::ErrorKind::NotFound)?;
+    let file = search::find(program, Some(directory)).ok_or_else(|| why_not_found(program, directory))?;
     let mut command = Command::new(file);
     command.current_dir(directory);
     Ok(command)
+}
+
+/// Returns the error for a program that was not found. A script of PowerShell exists, but Windows does not run it as a program.
+fn why_not_found(program: &OsStr, directory: &Path) -> io::Error {
+    match search::find_file(program, directory) {
+        Some(_) => io::Error::from_raw_os_error(code(ERROR_BAD_EXE_FORMAT)),
+        None => io::ErrorKind::NotFound.into(),
+    }
 }
 
 /// A program with all the programs that it starts.
@@ -93,5 +127,21 @@ impl ProcessGroup {
                 let _ = leader.kill();
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shim_without_arguments_stands_for_its_program() {
+        let target = Some(PathBuf::from(r"C:\scoop\apps\ycred\current\ycred.exe"));
+        let path = r#"path = "C:\scoop\apps\ycred\current\ycred.exe""#;
+        assert_eq!(target_of_shim(&format!("{path}\r\n")), target);
+        assert_eq!(target_of_shim(r"path = C:\scoop\apps\ycred\current\ycred.exe"), target);
+        assert_eq!(target_of_shim(&format!("{path}\nargs = \n")), target);
+        assert_eq!(target_of_shim(&format!("{path}\nargs = --profile x\n")), None);
+        assert_eq!([target_of_shim(""), target_of_shim("path = ycred.exe")], [None, None]);
     }
 }

@@ -2,7 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "reads the variables that execvp(3) reads on other systems")]
 
 use std::env::{split_paths, var_os};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 /// The extensions of programs if `PATHEXT` is not set.
@@ -20,12 +20,48 @@ pub fn extensions() -> Vec<String> {
 ///
 /// A relative path is relative to `directory`.
 pub fn find(program: &OsStr, directory: Option<&Path>) -> Option<PathBuf> {
-    let directories: Vec<PathBuf> = match is_path(program) {
-        true => vec![directory.map(Path::to_owned).unwrap_or_default()],
+    find_with(program, directory.unwrap_or(Path::new("")), var_os("PATH").as_deref())
+}
+
+/// [`find`] with this value of `PATH`.
+pub fn find_with(program: &OsStr, directory: &Path, path: Option<&OsStr>) -> Option<PathBuf> {
+    find_in(program, &directories(program, directory, path), &extensions())
+}
+
+/// Returns the file with exactly this path or name, which need not be a program.
+pub fn find_file(program: &OsStr, directory: &Path) -> Option<PathBuf> {
+    let directories = directories(program, directory, var_os("PATH").as_deref());
+    directories.into_iter().map(|directory| directory.join(program)).find(|file| file.is_file())
+}
+
+/// Returns the directories in which a program is searched.
+fn directories(program: &OsStr, directory: &Path, path: Option<&OsStr>) -> Vec<PathBuf> {
+    match is_path(program) {
+        true => vec![directory.to_owned()],
         // A relative entry depends on the current directory.
-        false => var_os("PATH").map(|path| split_paths(&path).filter(|entry| entry.is_absolute()).collect())?,
+        false => path.map(split_paths).into_iter().flatten().filter(|entry| entry.is_absolute()).collect(),
+    }
+}
+
+/// Returns the names of files that run as `program`: its own if it has the extension of a program, then one for each
+/// extension.
+pub fn names(program: &OsStr, extensions: &[String]) -> Vec<OsString> {
+    let own = Path::new(program).extension().and_then(OsStr::to_str);
+    let is_complete = own.is_some_and(|own| extensions.iter().any(|known| known[1..].eq_ignore_ascii_case(own)));
+    let with = |extension: &String| {
+        let mut name = program.to_owned();
+        name.push(extension);
+        name
     };
-    find_in(program, &directories, &extensions())
+    is_complete.then(|| program.to_owned()).into_iter().chain(extensions.iter().map(with)).collect()
+}
+
+/// Returns true if there is such a file. The alias of a program from the Store is a reparse point that cannot be opened, but can
+/// be run: `%LOCALAPPDATA%\Microsoft\WindowsApps\python.exe`.
+pub fn is_program(file: &Path) -> bool {
+    let is_alias =
+        || std::fs::symlink_metadata(file).is_ok_and(|metadata| !metadata.is_dir() && !metadata.is_symlink());
+    file.is_file() || is_alias()
 }
 
 fn is_path(program: &OsStr) -> bool {
@@ -33,21 +69,9 @@ fn is_path(program: &OsStr) -> bool {
 }
 
 fn find_in(program: &OsStr, directories: &[PathBuf], extensions: &[String]) -> Option<PathBuf> {
-    let candidates = directories.iter().flat_map(|directory| {
-        let file = directory.join(program);
-        let has_extension = file
-            .extension()
-            .and_then(OsStr::to_str)
-            .is_some_and(|own| extensions.iter().any(|extension| extension[1..].eq_ignore_ascii_case(own)));
-        let with = |extension: &String| {
-            let mut name = file.clone().into_os_string();
-            name.push(extension);
-            PathBuf::from(name)
-        };
-        let complete = has_extension.then(|| file.clone());
-        complete.into_iter().chain(extensions.iter().map(with)).collect::<Vec<_>>()
-    });
-    candidates.into_iter().find(|file| file.is_file())
+    let names = names(program, extensions);
+    let mut candidates = directories.iter().flat_map(|directory| names.iter().map(|name| directory.join(name)));
+    candidates.find(|file| is_program(file))
 }
 
 #[cfg(test)]
@@ -70,6 +94,15 @@ mod tests {
         assert_eq!(found("tool.exe"), Some(second.join("tool.exe")));
         assert_eq!(found("TOOL.EXE").map(|file| file.parent() == Some(&second)), Some(true));
         assert_eq!(found("other"), Some(second.join("other.exe")));
+        assert_eq!(names("tool".as_ref(), &extensions), ["tool.exe", "tool.cmd"]);
+        assert_eq!(names("tool.CMD".as_ref(), &extensions), ["tool.CMD", "tool.CMD.exe", "tool.CMD.cmd"]);
+        let path = std::env::join_paths([Path::new("relative"), &first, &second]).expect("no quotes");
+        let with = |name: &str| find_with(name.as_ref(), dir.path(), Some(&path));
+        assert_eq!(with("tool.cmd"), Some(first.join("tool.cmd")));
+        assert_eq!(find_with("tool.cmd".as_ref(), dir.path(), None), None);
+        std::fs::create_dir(dir.path().join("relative")).expect("created");
+        std::fs::write(dir.path().join("relative/tool.cmd"), "").expect("written");
+        assert_eq!(with("tool.cmd"), Some(first.join("tool.cmd")), "a relative entry of PATH is never searched");
         assert_eq!([found("script"), found("script.py"), found("missing")], [None, None, None]);
         assert_eq!(
             find_in(second.join("other").as_ref(), &[PathBuf::new()], &extensions),

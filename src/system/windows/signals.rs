@@ -8,10 +8,12 @@ use std::os::windows::io::{AsRawHandle as _, IntoRawHandle as _};
 use std::process::{Child, Command};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 use windows_sys::Win32::Foundation::{CloseHandle, STATUS_CONTROL_C_EXIT};
 use windows_sys::Win32::System::Console::{
-    GetStdHandle, STD_INPUT_HANDLE, STD_OUTPUT_HANDLE, SetConsoleCtrlHandler, SetStdHandle,
+    CTRL_CLOSE_EVENT, CTRL_LOGOFF_EVENT, CTRL_SHUTDOWN_EVENT, GetStdHandle, STD_INPUT_HANDLE, STD_OUTPUT_HANDLE,
+    SetConsoleCtrlHandler, SetStdHandle,
 };
 use windows_sys::Win32::System::Threading::{INFINITE, WaitForSingleObject};
 use windows_sys::core::BOOL;
@@ -34,9 +36,24 @@ pub fn leave_console_events_to_child() {
     unsafe { SetConsoleCtrlHandler(Some(ignore_event), 1) };
 }
 
-/// Says that the event is handled. After closing the console, Windows ends the process anyway.
-unsafe extern "system" fn ignore_event(_: u32) -> BOOL {
+unsafe extern "system" fn ignore_event(event: u32) -> BOOL {
+    handled(event)
+}
+
+/// Says that an event is handled. If the console is closed or the session ends, Windows ends this process as soon as the handler
+/// returns, or after some seconds. These are for the child and for the other threads, which end this process earlier.
+fn handled(event: u32) -> BOOL {
+    if ends_process(event) {
+        std::thread::sleep(END_LIMIT);
+    }
     1
+}
+
+/// Longer than Windows waits: 5 s after closing the console, 20 s at the end of the session.
+const END_LIMIT: Duration = Duration::from_secs(60);
+
+fn ends_process(event: u32) -> bool {
+    matches!(event, CTRL_CLOSE_EVENT | CTRL_LOGOFF_EVENT | CTRL_SHUTDOWN_EVENT)
 }
 
 /// Ignores the console events that would end this process.
@@ -47,9 +64,9 @@ pub fn ignore_ending_signals() {
 /// True if an event arrived while [`EndingSignalsBlocked`] existed.
 static EVENT_ARRIVED: AtomicBool = AtomicBool::new(false);
 
-unsafe extern "system" fn note_event(_: u32) -> BOOL {
+unsafe extern "system" fn note_event(event: u32) -> BOOL {
     EVENT_ARRIVED.store(true, Ordering::Relaxed);
-    1
+    handled(event)
 }
 
 /// Keeps the console events that would end this process waiting until it is dropped. They then take effect.
@@ -76,10 +93,10 @@ impl Drop for EndingSignalsBlocked {
 /// Whether an event has asked this process to end, for [`Signals::wait_for_any`].
 static END: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());
 
-unsafe extern "system" fn announce_end(_: u32) -> BOOL {
+unsafe extern "system" fn announce_end(event: u32) -> BOOL {
     *END.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
     END.1.notify_all();
-    1
+    handled(event)
 }
 
 /// An event for the process that runs a child.
@@ -171,5 +188,18 @@ pub fn release_terminal() {
                 CloseHandle(old);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use windows_sys::Win32::System::Console::{CTRL_BREAK_EVENT, CTRL_C_EVENT};
+
+    use super::*;
+
+    #[test]
+    fn only_the_events_that_end_a_process_are_held_back() {
+        assert_eq!([handled(CTRL_C_EVENT), handled(CTRL_BREAK_EVENT)], [1, 1], "at once");
+        assert!([CTRL_CLOSE_EVENT, CTRL_LOGOFF_EVENT, CTRL_SHUTDOWN_EVENT].into_iter().all(ends_process));
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::base::environment::AWS_CONFIG_FILE;
 use crate::base::error::{Error, Result};
 use crate::base::shell;
+use crate::commands::clients::program;
 use crate::edit::tree::TreeNode;
 use crate::session::Session;
 
@@ -49,8 +50,7 @@ pub fn profile_of(section: &str) -> Option<String> {
 /// Returns true if a process is ycred.
 pub fn is_ours(process: &str) -> bool {
     let words = process.replace(['"', '\''], "");
-    let program = words.split(" aws").next().unwrap_or_default();
-    program.rsplit('/').next() == Some("ycred")
+    program::is_named(words.split(" aws").next().unwrap_or_default(), "ycred")
 }
 
 /// Finds an option that is in a section twice: the section, and the second option. AWS cannot read such a file at all.

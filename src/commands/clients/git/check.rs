@@ -119,7 +119,8 @@ impl Server<'_> {
         let host = self.host;
         let words = shell::split(self.command.trim_start_matches('!'));
         let (first, arguments) = words.split_first()?;
-        let name = if first.contains('/') { first.clone() } else { format!("git-credential-{first}") };
+        let name =
+            if first.contains(std::path::is_separator) { first.clone() } else { format!("git-credential-{first}") };
         let path = match trial::resolve(&name, Path::new("/"), session) {
             Ok(path) => path,
             Err(finding) => {

@@ -1,6 +1,6 @@
 //! go's own file of settings, and the methods in `GOAUTH`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::base::environment::GOAUTH;
@@ -26,7 +26,7 @@ pub fn path(session: &Session<'_>) -> Result<PathBuf> {
     let path = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     match path.as_str() {
         "off" => Err(Error::usage("GOENV=off: go reads no file of settings").hint("unset GOENV")),
-        path if path.starts_with('/') => Ok(path.into()),
+        path if Path::new(path).is_absolute() => Ok(path.into()),
         _ => Err(Error::usage(format!("{} env GOENV: printed no path", go.display())).hint("run it by hand")),
     }
 }
@@ -38,8 +38,7 @@ pub fn methods(value: &str) -> Vec<&str> {
 
 /// Returns true if a method is ycred.
 pub fn is_ours(method: &str) -> bool {
-    let program = method.split(" goauth").next().unwrap_or_default();
-    program == "ycred" || program.ends_with("/ycred")
+    program::is_named(method.split(" goauth").next().unwrap_or_default(), "ycred")
 }
 
 /// Returns the value in the file: of the last line with the name, as in go.

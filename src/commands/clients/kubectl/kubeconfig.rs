@@ -11,6 +11,7 @@ use crate::edit::change::OwnerLock;
 use crate::edit::splice::Format;
 use crate::edit::tree::TreeNode;
 use crate::session::Session;
+use crate::system::directories::home_of_kubectl;
 
 /// kubectl's lock is beside the path as it is spelled.
 pub const OWNER: OwnerLock = OwnerLock::BesideSpelled("kubectl");
@@ -30,7 +31,7 @@ pub fn paths(explicit: Option<PathBuf>, session: &Session<'_>) -> Result<Vec<Pat
         return Ok(vec![path]);
     }
     let Some(list) = session.environment.get(KUBECONFIG) else {
-        let home = session.places.home.as_ref();
+        let home = home_of_kubectl(session.environment, session.places.home.as_deref());
         let home = home.ok_or_else(|| Error::usage("no home directory").hint("pass --kubeconfig FILE"))?;
         return Ok(vec![home.join(".kube/config")]);
     };

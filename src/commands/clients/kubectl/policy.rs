@@ -8,13 +8,14 @@ use crate::edit::splice::Format;
 use crate::edit::target::TargetFile;
 use crate::edit::tree::TreeNode;
 use crate::session::Session;
+use crate::system::directories::home_of_kubectl;
 
 /// Returns a line about kubectl's list of allowed plugins, if it would not let ycred run.
 pub fn note(command: &str, session: &Session<'_>) -> Option<String> {
     let path = match session.environment.get(KUBERC) {
         Some(path) if path == "off" => return None,
         Some(path) => PathBuf::from(path),
-        None => session.places.home.as_ref()?.join(".kube/kuberc"),
+        None => home_of_kubectl(session.environment, session.places.home.as_deref())?.join(".kube/kuberc"),
     };
     let root = Format::Yaml.parse(&TargetFile::read(&path).ok()?.text?).ok()?;
     let policy = root.member("credentialPluginPolicy").and_then(TreeNode::as_scalar)?;
