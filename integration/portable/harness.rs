@@ -32,7 +32,7 @@ fn program_under_test() -> PathBuf {
 }
 
 /// Returns true if the program under test runs under Wine.
-fn is_under_wine() -> bool {
+pub fn is_under_wine() -> bool {
     !cfg!(windows) && program_under_test().extension().is_some_and(|extension| extension == "exe")
 }
 
@@ -119,6 +119,16 @@ impl Machine {
         fs::copy(program_under_test(), &path).expect("a copy");
         if let Some(library) = std::env::var_os("YCRED_TEST_WINE_DLL") {
             fs::copy(library, self.path("bin/bcryptprimitives.dll")).expect("a copy");
+        }
+        path
+    }
+
+    /// Copies the program into another directory.
+    pub fn copy_to(&self, directory: &Path) -> PathBuf {
+        let path = directory.join(self.program_name("ycred"));
+        fs::copy(self.program_path("ycred"), &path).expect("a copy");
+        if let Some(library) = std::env::var_os("YCRED_TEST_WINE_DLL") {
+            fs::copy(library, directory.join("bcryptprimitives.dll")).expect("a copy");
         }
         path
     }
@@ -282,6 +292,12 @@ impl Running {
     /// Returns what the program has printed on stderr so far.
     pub fn stderr(&self) -> String {
         self.outputs.as_ref().map(|[_, stderr]| stderr.text()).unwrap_or_default()
+    }
+
+    /// Returns what the program has printed on stdout so far.
+    #[cfg(unix)]
+    pub fn stdout(&self) -> String {
+        self.outputs.as_ref().map(|[stdout, _]| stdout.text()).unwrap_or_default()
     }
 
     /// Ends the program without any warning.

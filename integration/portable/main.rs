@@ -6,6 +6,7 @@
 
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "these rules are for the product")]
 
+mod clients;
 mod concurrency;
 mod harness;
 mod hooks;

@@ -3,5 +3,8 @@
 mod directories;
 mod links;
 mod names;
+mod paths;
 mod private;
 mod programs;
+mod scoop;
+mod terminal;

@@ -140,3 +140,28 @@ int main(void) {
         assert_eq!(run.stdout.trim(), "42", "{arguments:?} {run:?}");
     }
 }
+
+#[test]
+#[cfg_attr(not(windows), ignore = "needs the Windows program: .ci/platforms windows")]
+fn a_record_belongs_to_the_file_of_the_command() {
+    let machine = Machine::new();
+    for name in ["first", "second"] {
+        machine.file(format!("{name}/mytok.cmd"), format!("@echo t1.{name}.x\r\n"));
+    }
+    machine.file("config/own.toml", "source = \"command\"\r\ncommand = ['mytok.cmd']\r\n");
+    for name in ["first", "second", "first"] {
+        let path = if cfg!(windows) { "PATH" } else { "WINEPATH" };
+        let run = machine.ycred(&["token", "-p", "own"]).env(path, machine.shown(machine.path(name))).run();
+        run.assert(0);
+        assert_eq!(run.stdout.trim_end(), format!("t1.{name}.x"), "{run:?}");
+    }
+}
+
+#[test]
+#[cfg_attr(not(windows), ignore = "needs the Windows program: .ci/platforms windows")]
+fn a_script_of_another_kind_is_there_but_is_no_program() {
+    let machine = Machine::new();
+    machine.file("work/deploy.ps1", "exit 0\r\n");
+    machine.ycred(&["exec", "--", r".\deploy.ps1"]).run().assert(126).says("powershell -File");
+    machine.ycred(&["exec", "--", r".\missing.ps1"]).run().assert(127).says("program not found");
+}
