@@ -30,7 +30,9 @@ impl Profile {
     fn place_of_path(&self, error: &Error) -> Option<String> {
         let [iam, _] = self.installation.known_urls();
         let has_path = iam.split_once("://").is_some_and(|(_, rest)| rest.trim_end_matches('/').contains('/'));
-        let is_unknown = error.is_answer && error.status == Some(404) && error.reason().contains(&iam);
+        // Of a failure that is remembered, the text is all there is.
+        let reason = error.reason();
+        let is_unknown = reason.contains(&iam) && reason.contains(": 404: NOT_FOUND");
         self.settings.place_in_words("iam-url").filter(|_| has_path && is_unknown)
     }
 

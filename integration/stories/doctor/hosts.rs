@@ -11,7 +11,7 @@ fn a_listed_host_without_a_client_is_named_with_the_commands_that_set_one_up() {
     let machine = healthy();
     machine.world.profile("prod", "hosts = [\"localhost:5000\", \"*.corp.example\"]");
     let setup = || machine.setup(&["docker", "-p", "prod"]).run().succeeds();
-    setup().stdout_has("if a pull says only `unauthorized`: ycred doctor docker\n");
+    setup().stdout_has("if a pull says only `unauthorized`: ycred doctor docker; for another registry: ycred setup docker --host HOST\n");
     setup().never_prints("unauthorized");
     let profile = |arguments: &[&str]| doctor(&machine, &["profile", "--strict"]).and(arguments).run().exits(0);
     let run = profile(&["-p", "prod"]).stdout_has("[skip] profile.hosts `hosts` has localhost:5000; docker");

@@ -375,6 +375,8 @@ fn a_url_of_the_profile_that_cannot_be_reached_is_named_with_its_line() {
         let place =
             format!("check the path of `iam-url` in profile {}:", world.sandbox.path("config/default.toml").display());
         fails_with_hint(world.token(&[]).run(), 1, &["404: NOT_FOUND"], &place);
+        fails_with_hint(world.token(&[]).run(), 1, &["404: NOT_FOUND", "(remembered"], &place);
+        world.ycred(&["status"]).run().stdout_has(&place);
     }
     // An answer of the cloud has nothing to do with the URL.
     let world = World::new();

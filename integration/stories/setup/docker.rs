@@ -239,3 +239,28 @@ fn passwords_that_shadow_ycred_or_are_left_over_are_named() {
     machine.world.sandbox.set("XDG_RUNTIME_DIR", runtime);
     machine.setup(&["docker"]).run().succeeds().stdout_has("podman logout cr.yandex");
 }
+
+#[test]
+fn a_helper_whose_profile_does_not_exist_is_an_error_with_the_profile_that_is_near() {
+    let machine = Machine::new();
+    let text = "{\"credHelpers\":{\"cr.yandex\":\"ycred-prdo\",\"registry.yandexcloud.net\":\"ycred-prod\"}}";
+    machine.world.sandbox.file("home/.docker/config.json", text);
+    let run = machine.setup(&["docker"]).run().exits(2);
+    run.stderr_has("docker uses the profile prdo, which does not exist").stderr_has("--profile NAME");
+    let run = machine.world.ycred(&["doctor", "docker"]).run().exits(1);
+    run.stdout_has("cr.yandex: the helper docker-credential-ycred-prdo uses the profile prdo, which does not exist")
+        .stdout_has("ycred setup docker --host cr.yandex --profile prod\n");
+    machine.setup(&["docker", "--host", "cr.yandex", "--profile", "prod"]).run().succeeds();
+    let run = machine.world.ycred(&["doctor", "docker", "--offline"]).run();
+    assert!(!run.stdout.contains("prdo"), "{run}");
+}
+
+#[test]
+fn a_program_that_uses_the_default_profile_gets_another_by_the_variable() {
+    let machine = Machine::new();
+    machine.world.profile("staging", "");
+    let default = machine.read("config/prod.toml");
+    machine.world.sandbox.profile("default", &default);
+    let run = machine.setup(&["pip", "-p", "staging"]).run().exits(2);
+    run.stderr_has("hint: where the program runs: export YCRED_PROFILE=staging\n");
+}

@@ -109,6 +109,16 @@ fn the_profile_that_setup_gave_is_given_again_after_yc_has_written_its_stanza() 
     // What the user had before ycred comes back.
     machine.unsetup(&["kubectl"]).run().succeeds();
     assert_eq!(machine.read("home/.kube/config"), yc_with("default"));
+    // yc has written another stanza, which is not ycred's to change.
+    machine.write_kubeconfig(&yc_with("default"));
+    machine.setup(&["kubectl", "-p", "second"]).run().succeeds();
+    let text = yc_with("anna");
+    machine.write_kubeconfig(&text);
+    let nothing = "user u: nothing to undo, because ycred is not there any more\n";
+    for arguments in [&["kubectl", "--dry-run"][..], &["kubectl"]] {
+        machine.unsetup(arguments).run().succeeds().stdout_has(nothing);
+    }
+    assert!(machine.read("home/.kube/config") == text && machine.journal().is_empty());
     // A profile of yc that ycred does not have.
     machine.write_kubeconfig(&yc_with("missing"));
     machine.setup(&["kubectl", "-p", "second"]).run().succeeds();

@@ -54,6 +54,8 @@ pub struct Client {
     /// # Errors
     /// See [`crate::base::error::Kind`].
     pub undo_option: fn(&SetupCall<'_>, &Session<'_>, &JournalEntry, &str) -> Result<Undone>,
+    /// Returns true if another program has written its own value again in place of ycred's, so that nothing is left to undo.
+    pub is_given_up: fn(&JournalEntry, &str) -> bool,
     /// Makes the change of such an entry once more, in another text. Without a text, there is no file.
     ///
     /// # Errors
@@ -194,6 +196,7 @@ impl Client {
         setup: |_, _| Ok(Report::default()),
         selects: |_, _, _| Ok(true),
         undo_option: |_, _, _, _| Ok(Undone::Changed),
+        is_given_up: |_, _| false,
         redo_option: |_, _, _, _| Err(Error::internal("the client has one entry in its file")),
         shown: |_, _, entry, text| report::shown(entry, text),
         undo_without_journal: |_, _| Ok(Report::default()),

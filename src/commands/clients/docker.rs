@@ -116,6 +116,10 @@ fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
     report.changes.extend(linked);
     report.changes.extend(changes);
     for place in kept.iter().filter(|_| are_several) {
+        if let Some(profile) = &place.profile {
+            profiles::check_kept(profile, &CLIENT.setup_command(place, Some("NAME"), session), call, session)
+                .map_err(|error| error.context(&place.label))?;
+        }
         let mut change = ChangeReport::new(CLIENT.name, &path, place.label.clone());
         let profile = place.profile.as_ref().map_or("the default profile".to_owned(), |name| format!("profile {name}"));
         change.summary = format!("{}: already set up with ycred, keeps {profile}", place.label);
@@ -282,7 +286,8 @@ fn add_notes(report: &mut Report, path: &Path, session: &Session<'_>) {
     }
     // Programs show nothing else if the helper has no credentials for a registry.
     if report.changes.iter().any(|change| change.is_changed) {
-        report.notes.push("if a pull says only `unauthorized`: ycred doctor docker".to_owned());
+        report.notes.push("if a pull says only `unauthorized`: ycred doctor docker; for another registry: ycred setup docker --host HOST"
+            .to_owned());
     }
 }
 

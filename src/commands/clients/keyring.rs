@@ -5,6 +5,7 @@ pub mod check;
 
 use std::path::{Path, PathBuf};
 
+use crate::base::environment::YCRED_PROFILE;
 use crate::base::error::{Error, Result};
 use crate::base::shell;
 use crate::commands::clients::client::SetupCall;
@@ -12,6 +13,7 @@ use crate::commands::clients::profiles::{self, Chosen};
 use crate::commands::clients::program;
 use crate::commands::clients::report::Report;
 use crate::commands::clients::undo::unlink_by_form;
+use crate::profile::find;
 use crate::session::Session;
 use crate::system::{fixes, programs};
 
@@ -69,14 +71,28 @@ pub fn chosen(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Chosen> {
     if call.profile_argument()?.is_some() {
         let default = profiles::default_or_only(call, session).ok();
         if default.as_ref().and_then(|default| default.profile.name.as_ref()) != chosen.profile.name.as_ref() {
+            let profile = shell::word(&chosen.argument);
             return Err(Error::usage(format!(
                 "{} cannot choose a profile: keyring uses the default one",
                 call.client.name
             ))
-            .hint(format!("make it the default: ycred use {}", shell::word(&chosen.argument))));
+            .hint(match is_default_own(session) {
+                true => format!("where the program runs: export {YCRED_PROFILE}={profile}"),
+                false => format!(
+                    "where the program runs: export {YCRED_PROFILE}={profile}; or make it the default of all programs: \
+                     ycred use {profile}"
+                ),
+            }));
         }
     }
     Ok(chosen)
+}
+
+/// Returns true if the default is a profile of its own, which `ycred use` does not replace.
+fn is_default_own(session: &Session<'_>) -> bool {
+    let file = session.places.config.as_ref().map(|directory| directory.join("default.toml"));
+    let is_own = |path: &PathBuf| find::is_present(path) && !matches!(find::alias_target(path), Ok(Some(_)));
+    file.is_some_and(|path| is_own(&path))
 }
 
 /// Without a journal, removes the link.

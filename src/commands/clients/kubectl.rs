@@ -37,6 +37,7 @@ pub const CLIENT: Client = Client {
     owner: OWNER,
     setup,
     selects,
+    is_given_up: runs_yc_again,
     shown: |_, _, entry, text| shown(entry, text),
     undo_without_journal,
     remaining,
@@ -283,6 +284,18 @@ fn given_before(noted: &JournalEntry, yc_name: Option<&str>, account: Option<&St
     let Method::Yc { profile } = method_of(before.as_ref()?)? else { return None };
     let Method::Ycred { profile: given } = method_of(ours.first()?)? else { return None };
     given.filter(|_| profile.as_deref() == yc_name && noted.account.as_ref() == account)
+}
+
+/// Returns true if yc has written its stanza again, perhaps with another of its profiles.
+fn runs_yc_again(entry: &JournalEntry, text: &str) -> bool {
+    let What::Value { format, path, .. } = &entry.what else { return false };
+    let root = format.parse(text).unwrap_or_else(|_| TreeNode::null());
+    let (pointer, steps) = follow(&root, path);
+    let exec = root.at(&pointer).filter(|_| steps == path.len());
+    exec.is_some_and(|exec| {
+        let user = TreeNode::map([("exec", exec.clone())]);
+        matches!(stanza::method(&user), Ok(Method::Yc { .. }))
+    })
 }
 
 /// What a user gets.

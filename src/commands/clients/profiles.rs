@@ -292,13 +292,22 @@ pub fn chosen_or_kept(
     }
 }
 
+/// Checks that the profile in a client's configuration exists. `command` is the one that chooses another.
+///
+/// # Errors
+/// Usage (2): it does not.
+pub fn check_kept(kept: &str, command: &str, call: &SetupCall<'_>, session: &Session<'_>) -> Result<()> {
+    if is_path(kept.as_ref()) || find::by_name(kept, session.places)?.is_some() {
+        return Ok(());
+    }
+    let kept = public::profile(kept);
+    Err(Error::usage(format!("{} uses the profile {kept}, which does not exist", call.client.name))
+        .hint(format!("choose one that `ycred list` shows: {command}")))
+}
+
 fn load_kept(kept: &str, call: &SetupCall<'_>, session: &Session<'_>) -> Result<Chosen> {
     let command = || format!("ycred setup {}{} --profile NAME", call.client.name, call.arguments_of_one());
-    if !is_path(kept.as_ref()) && find::by_name(kept, session.places)?.is_none() {
-        let kept = public::profile(kept);
-        return Err(Error::usage(format!("{} uses the profile {kept}, which does not exist", call.client.name))
-            .hint(format!("choose one that `ycred list` shows: {}", command())));
-    }
+    check_kept(kept, &command(), call, session)?;
     let chosen = Chosen::load(kept.to_owned(), session)?;
     chosen.refuse_other()?;
     let kept_note = match chosen_or_default(call, session) {

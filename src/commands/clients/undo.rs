@@ -184,6 +184,7 @@ fn undo_in_file(call: &SetupCall<'_>, entry: &JournalEntry, session: &Session<'_
             Ok(Undone::Changed) if matches!(entry.what, What::Option { .. }) => {
                 (call.client.undo_option)(call, session, entry, text)
             }
+            Ok(Undone::Changed) if (call.client.is_given_up)(entry, text) => Ok(Undone::Absent),
             Ok(undone) => Ok(undone),
             Err(why) => Err(cannot_undo(&target.spelled, entry, &why)),
         };

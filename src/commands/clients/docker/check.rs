@@ -17,6 +17,7 @@ use crate::commands::clients::trial::{self, CLIENT_LIMIT, Trial, TrialResult};
 use crate::edit::splice::Format;
 use crate::edit::target::TargetFile;
 use crate::edit::tree::TreeNode;
+use crate::profile::find;
 use crate::session::Session;
 use crate::system::{fixes, programs};
 
@@ -160,6 +161,16 @@ impl Entry<'_> {
     fn examine(&self, examination: &Examination, session: &Session<'_>) -> Option<Finding> {
         let name = format!("{PREFIX}{}", self.helper);
         let named = self.helper.strip_prefix("ycred-");
+        // A link for it would lead nowhere.
+        if let Some(profile) = named.filter(|profile| matches!(find::by_name(profile, session.places), Ok(None))) {
+            let near = find::near_name(profile, session.places);
+            let what = format!("{}: the helper {name} uses the profile {profile}, which does not exist", self.host);
+            let fix = match near {
+                Some(near) => self.command(Some(&near), session),
+                None => format!("choose one that `ycred list` shows: {}", self.command(Some("NAME"), session)),
+            };
+            return Some(Finding::fail(what).part("profile").fix(fix));
+        }
         let Some(program) = find(&name, session) else {
             if let Some(directory) = directory_elsewhere(&name, session) {
                 let what = format!(
