@@ -275,3 +275,38 @@ fn a_signal_leaves_no_half_file_and_no_temporary_directory() {
     installer.remove(&prefix);
     assert!(!prefix.exists());
 }
+
+/// Stands in for cargo, which would build for minutes.
+const CARGO: &str = r#"#!/bin/bash
+case "$*" in
+    build*) ;;
+    metadata*) printf '{"target_directory":"%s","x":1}\n' "$HOME/target" ;;
+    *"assets -- man"*) echo page >"${@: -1}/ycred.1" ;;
+    *"assets -- links"*) echo docker-credential-ycred ;;
+    *completions*) echo completions ;;
+esac
+"#;
+
+#[test]
+fn the_installer_removes_what_was_built_from_source() {
+    let sandbox = Sandbox::new();
+    sandbox.script("bin/cargo", CARGO);
+    fs::create_dir_all(sandbox.path("home/target/release")).expect("a directory");
+    sandbox.script("home/target/release/ycred", "#!/bin/sh\n");
+    let packaging = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging");
+    let prefix = sandbox.path("work/prefix");
+    fs::create_dir_all(prefix.join("share")).expect("a directory");
+    sandbox.call(packaging.join("install"), [&prefix]).run().succeeds();
+    for file in ["bin/ycred", "bin/docker-credential-ycred", "share/man/man1/ycred.1", "share/doc/ycred/LICENSE-MIT"] {
+        assert!(prefix.join(file).exists(), "{file}");
+    }
+    let script = packaging.join("install.sh");
+    sandbox.call("sh", [script.as_path(), Path::new("--remove"), Path::new("--prefix"), &prefix]).run().succeeds();
+    let left: Vec<_> =
+        fs::read_dir(&prefix).expect("the prefix").map(|entry| entry.expect("an entry").file_name()).collect();
+    assert_eq!(left, ["share"], "only what was there before is left");
+    // A tree for a package has no list: the package has its own.
+    let staged = sandbox.path("work/staged");
+    sandbox.call(packaging.join("install"), ["/usr"]).env("DESTDIR", &staged).run().succeeds();
+    assert!(staged.join("usr/bin/ycred").exists() && !staged.join("usr/share/ycred").exists());
+}
