@@ -329,52 +329,57 @@ fn kubectl_gets_a_token_through_what_setup_wrote_and_the_file_comes_back() {
     assert_eq!(std::fs::read_to_string(world.sandbox.path("home/.kube/config")).expect("the file"), text);
 }
 
-/// `.ci/release` runs it: kubectl with the program of every archive and package for this machine.
-#[test]
-fn kubectl_gets_a_token_through_the_program_of_each_shipped_file() {
-    let Some(dist) = std::env::var_os("YCRED_TEST_DIST").map(PathBuf::from) else {
-        return skip("YCRED_TEST_DIST is not set: nothing was built to be installed");
-    };
-    let mut shipped: Vec<PathBuf> =
-        std::fs::read_dir(dist).expect("the directory").map(|it| it.expect("an entry").path()).collect();
-    let ends = if cfg!(target_arch = "aarch64") {
-        ["aarch64-unknown-linux-musl.tar.gz", "_arm64.deb", ".aarch64.rpm", "-"]
-    } else {
-        ["x86_64-unknown-linux-musl.tar.gz", "_amd64.deb", ".x86_64.rpm", "x86_64-unknown-linux-gnu.tar.gz"]
-    };
-    shipped.retain(|path| ends.iter().any(|end| path.to_str().is_some_and(|path| path.ends_with(end))));
-    assert!(shipped.len() >= 3, "an archive and two packages: {shipped:?}");
-    for file in shipped {
-        let unpacked = |sandbox: &Sandbox| {
-            let place = sandbox.path("work/unpacked");
-            let is_package = file.extension().is_some_and(|extension| extension == "deb");
-            if is_package {
-                sandbox.call("dpkg-deb", [Path::new("-x"), &file, &place]).run().succeeds();
-            } else {
-                std::fs::create_dir(&place).expect("a directory");
-                // It unpacks packages of rpm too.
-                sandbox.call("bsdtar", [Path::new("-xf"), &file, Path::new("-C"), &place]).run().succeeds();
-            }
-            let is_program = |path: &PathBuf| path.file_name().is_some_and(|name| name == "ycred") && !path.is_dir();
-            let found = sandbox.files("work/unpacked").into_iter().filter(|path| !path.is_symlink());
-            let programs: Vec<PathBuf> = found
-                .filter(|path| path.ends_with("bin/ycred") || path.parent() == archive_root(&place).as_deref())
-                .filter(is_program)
-                .collect();
-            assert_eq!(programs.len(), 1, "{}: {programs:?}", file.display());
-            programs[0].clone()
-        };
-        let Some(cluster) = Cluster::with("v1", unpacked) else { return };
-        let run = cluster.version().succeeds();
-        assert!(run.stdout.contains("v1.32.4"), "{}: {run}", file.display());
-        assert_eq!(runs_of(&cluster.runs), 1, "{}", file.display());
-    }
-}
+/// What `.ci/release` runs, and nothing else does, because there is something to install.
+mod release {
+    use super::*;
 
-/// Returns the one directory in an unpacked archive.
-fn archive_root(place: &Path) -> Option<PathBuf> {
-    std::fs::read_dir(place)
-        .ok()?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .find(|path| path.file_name().is_some_and(|name| name.to_str().is_some_and(|name| name.starts_with("ycred-v"))))
+    /// kubectl with the program of every archive and package for this machine.
+    #[test]
+    fn kubectl_gets_a_token_through_the_program_of_each_shipped_file() {
+        let Some(dist) = std::env::var_os("YCRED_TEST_DIST").map(PathBuf::from) else {
+            return skip("YCRED_TEST_DIST is not set: nothing was built to be installed");
+        };
+        let mut shipped: Vec<PathBuf> =
+            std::fs::read_dir(dist).expect("the directory").map(|it| it.expect("an entry").path()).collect();
+        let ends = if cfg!(target_arch = "aarch64") {
+            ["aarch64-unknown-linux-musl.tar.gz", "_arm64.deb", ".aarch64.rpm", "-"]
+        } else {
+            ["x86_64-unknown-linux-musl.tar.gz", "_amd64.deb", ".x86_64.rpm", "x86_64-unknown-linux-gnu.tar.gz"]
+        };
+        shipped.retain(|path| ends.iter().any(|end| path.to_str().is_some_and(|path| path.ends_with(end))));
+        assert!(shipped.len() >= 3, "an archive and two packages: {shipped:?}");
+        for file in shipped {
+            let unpacked = |sandbox: &Sandbox| {
+                let place = sandbox.path("work/unpacked");
+                let is_package = file.extension().is_some_and(|extension| extension == "deb");
+                if is_package {
+                    sandbox.call("dpkg-deb", [Path::new("-x"), &file, &place]).run().succeeds();
+                } else {
+                    std::fs::create_dir(&place).expect("a directory");
+                    // It unpacks packages of rpm too.
+                    sandbox.call("bsdtar", [Path::new("-xf"), &file, Path::new("-C"), &place]).run().succeeds();
+                }
+                let is_program =
+                    |path: &PathBuf| path.file_name().is_some_and(|name| name == "ycred") && !path.is_dir();
+                let found = sandbox.files("work/unpacked").into_iter().filter(|path| !path.is_symlink());
+                let programs: Vec<PathBuf> = found
+                    .filter(|path| path.ends_with("bin/ycred") || path.parent() == archive_root(&place).as_deref())
+                    .filter(is_program)
+                    .collect();
+                assert_eq!(programs.len(), 1, "{}: {programs:?}", file.display());
+                programs[0].clone()
+            };
+            let Some(cluster) = Cluster::with("v1", unpacked) else { return };
+            let run = cluster.version().succeeds();
+            assert!(run.stdout.contains("v1.32.4"), "{}: {run}", file.display());
+            assert_eq!(runs_of(&cluster.runs), 1, "{}", file.display());
+        }
+    }
+
+    /// Returns the one directory in an unpacked archive.
+    fn archive_root(place: &Path) -> Option<PathBuf> {
+        std::fs::read_dir(place).ok()?.filter_map(|entry| Some(entry.ok()?.path())).find(|path| {
+            path.file_name().is_some_and(|name| name.to_str().is_some_and(|name| name.starts_with("ycred-v")))
+        })
+    }
 }

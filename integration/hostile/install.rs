@@ -89,7 +89,7 @@ impl Bench {
     #[track_caller]
     fn assert_complete(&self, directory: &Path, what: &str) {
         assert!(self.is_new(directory, what) && directory.join(LINK).is_symlink(), "{what}: not installed");
-        assert_eq!(names(directory).len(), 6, "{what}: {:?}", names(directory));
+        assert_eq!(names(directory).len(), 7, "{what}: {:?}", names(directory));
     }
 }
 

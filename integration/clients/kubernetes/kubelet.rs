@@ -70,7 +70,7 @@ fn on_a_virtual_machine_the_installed_provider_gets_the_node_s_token() {
     install(&pod)[0].clone().stdout_has("/node/bin: installed ycred");
 
     let bin = names(&pod.node(BIN_DIR));
-    assert!(bin.contains(&pod.node(BIN_DIR).join("ycred")) && bin.len() == 6, "{bin:?}");
+    assert!(bin.contains(&pod.node(BIN_DIR).join("ycred")) && bin.len() == 7, "{bin:?}");
     let configuration: Vec<PathBuf> = names(&pod.node("/etc/ycred"));
     assert_eq!(configuration, ["credential-provider.yaml", "default.toml"].map(|it| pod.node("/etc/ycred").join(it)));
     assert!(configuration.iter().all(|file| mode(file) == 0o600));
