@@ -138,7 +138,7 @@ fn init_that_gets_no_token_says_how_to_go_on() {
     let run = world.ycred(&["init", "prod", "--key-file", &key, "--iam-url", "http://127.0.0.1:1"]).run();
     let path = world.sandbox.path("config/prod.toml").display().to_string();
     let hint = format!(
-        "in profile {path}:3; then run `ycred token --profile prod`, or run `ycred init` again with --force; then"
+        "in profile {path}:3, whose default is https://iam.api.cloud.yandex.net; then run `ycred token --profile prod`, or run `ycred init` again with --force; then"
     );
     fails_with_hint(run, 4, &[&format!("{path}: profile created, but cannot get a token")], &hint);
     // Both ways work.
@@ -411,7 +411,7 @@ fn a_profile_for_another_machine_is_written_without_its_variable_or_file() {
     fails_with_hint(run, 3, &["profile not created: ", "CI_TOKEN"], "on another machine, pass --no-verify");
     let run = sandbox.ycred(workload).and(["--no-verify"]).run().exits(0).stderr_is_empty();
     let run = run.stdout_has("ci.toml: service account aje0000000000000000a").stdout_has("; not verified\n");
-    run.stdout_has("next, where CI_TOKEN is set: ycred token --profile ci\n");
+    run.stdout_has("next, where CI_TOKEN is set: ycred refresh --profile ci\n");
     assert_eq!(
         fs::read_to_string(sandbox.path("config/ci.toml")).expect("written"),
         "source = \"workload\"\nservice-account-id = \"aje0000000000000000a\"\nsubject-token-env = \"CI_TOKEN\"\n"
@@ -428,7 +428,7 @@ fn a_profile_for_another_machine_is_written_without_its_variable_or_file() {
         let account = if matches!(name, "github" | "file") { &account[..] } else { &[] };
         let run = sandbox.ycred(["init", name, "--no-verify"].iter().chain(account).chain(flags)).run();
         let run = run.exits(0).stderr_is_empty();
-        run.stdout_has(&format!("next, {place}: ycred token --profile {name}\n"));
+        run.stdout_has(&format!("next, {place}: ycred refresh --profile {name}\n"));
         assert!(sandbox.path(format!("config/{name}.toml")).exists());
         sandbox.ycred(["list"]).run().exits(0).stdout_has(name);
     }

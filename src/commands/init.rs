@@ -159,7 +159,8 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
     let is_for_elsewhere = call.matches.get_flag("no-verify");
     let commands = || match is_for_elsewhere {
         true if created.needs_login => vec![format!("ycred login {name}")],
-        true => vec![format!("ycred token --profile {name}")],
+        // It prints no token into the log of a job.
+        true => vec![format!("ycred refresh --profile {name}")],
         false => next_steps.commands(),
     };
     let place = created.works_only.as_ref().map(|place| format!(", {place}")).unwrap_or_default();

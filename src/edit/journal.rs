@@ -48,6 +48,9 @@ pub struct JournalEntry {
     /// Whose account the place had before, as a digest, if that was known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
+    /// Whose account the place has now, as a digest, if that was known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given_account: Option<String>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -177,6 +180,7 @@ impl JournalEntry {
             former: Vec::new(),
             directories: Vec::new(),
             account: None,
+            given_account: None,
         }
     }
 

@@ -71,8 +71,11 @@ impl Place<'_> {
             return Ok(PlannedValue { text: text.map(str::to_owned), entry: None, others: Vec::new() });
         }
         // What ycred wrote and somebody changed is still ycred's as long as it runs ycred.
-        let original = self.without_ours(text, there.is_some_and(runs_ycred), journal)?;
+        let mut original = self.without_ours(text, there.is_some_and(runs_ycred), journal)?;
         let (new, mut entry) = self.write(original.text.as_deref(), value)?;
+        if original.entry.is_none() {
+            self.keep_containers(&mut entry, &mut original.others, journal);
+        }
         if let Some(former) = original.entry {
             entry.inherit(&former);
             if let (What::Value { ours, .. }, What::Value { ours: old, .. }) = (&mut entry.what, former.what) {
@@ -80,6 +83,26 @@ impl Place<'_> {
             }
         }
         Ok(PlannedValue { text: Some(new), entry: Some(entry), others: original.others })
+    }
+
+    /// Keeps what is known of the file and of the containers around a value that was not there before setup and that somebody
+    /// has removed since: the entry about another value in the same container takes it over, else the new one.
+    fn keep_containers(&self, entry: &mut JournalEntry, others: &mut Vec<JournalEntry>, journal: &Journal) {
+        let Some(stale) = journal.find(entry) else { return };
+        let What::Value { before: None, containers, path, .. } = &stale.what else { return };
+        let around = |path: &[Step]| path.split_last().map(|(_, around)| around.to_vec());
+        let is_beside = |other: &&JournalEntry| {
+            other.file == stale.file
+                && other.label != stale.label
+                && matches!(&other.what, What::Value { path: beside, .. } if around(beside) == around(path))
+        };
+        let mut heir = journal.entries().iter().find(is_beside).cloned();
+        let taker = heir.as_mut().unwrap_or(entry);
+        taker.inherit_file(stale);
+        if let What::Value { containers: kept, .. } = &mut taker.what {
+            *kept = (*kept).max(*containers);
+        }
+        others.extend(heir);
     }
 
     /// Returns the text without ycred's own value, the entry about it, if there is one, and the other entries that have

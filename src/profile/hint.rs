@@ -2,6 +2,7 @@
 
 use crate::base::environment as env;
 use crate::base::error::{Error, Kind};
+use crate::base::hosts::DEFAULT_ENDPOINT;
 use crate::base::shell;
 use crate::profile::{Profile, SelectedBy};
 
@@ -24,6 +25,14 @@ impl Profile {
             });
             place.unwrap_or(hint)
         })
+    }
+
+    /// Returns the URL that IAM has if the profile does not set the one in the reason of an error.
+    fn default_url(&self, reason: &str) -> Option<String> {
+        let [iam, _] = self.installation.known_urls();
+        let endpoint = self.settings.text("endpoint").ok().flatten().unwrap_or(DEFAULT_ENDPOINT);
+        (self.settings.file.is_some() && self.settings.has("iam-url") && reason.contains(&iam))
+            .then(|| format!("https://iam.{}", endpoint.strip_suffix(":443").unwrap_or(endpoint)))
     }
 
     /// Returns where the URL of IAM is set, if it has a path and IAM knows no such path.
@@ -59,6 +68,10 @@ impl Profile {
             }
             () => (None, None),
         };
+        let place = place.map(|place| match self.default_url(&reason) {
+            Some(default) => format!("{place}, whose default is {default}"),
+            None => place,
+        });
         match (place, is_default_of) {
             (Some(place), _) => {
                 let is_name_unknown = reason.contains("the host name cannot be resolved");

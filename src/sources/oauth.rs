@@ -92,8 +92,8 @@ pub fn secret_file(text: Secret) -> Result<SecretFile> {
         content: Secret::new(token.to_owned()),
         about: "an OAuth token".to_owned(),
         advice: Some(
-            "the cloud rejects OAuth tokens issued since June 2026; create an authorized key and replace this profile: \
-             ycred init {name} --key-file FILE --force",
+            "the cloud rejects OAuth tokens issued since June 2026; if it rejects this one, use a service account with an \
+             authorized key instead: ycred init {name} --key-file FILE --force",
         ),
     })
 }

@@ -119,7 +119,7 @@ pub const ROWS: &[(&str, Row)] = &[
     ("to use one that `ycred list` shows: ycred setup {place} --profile NAME; to create this one: ycred init {name} --key-file FILE", Test("a_hook_whose_profile_is_gone_is_told_how_to_use_another_one")),
     ("{hint}; the URL is {place}", Reason(PART)),
     ("choose the profile for that account: --profile NAME --force", Reason(FLAG)),
-    ("choose the profile yourself: --profile NAME, or import yc's: ycred import {} --write", Run(client_cases::a_kubeconfig_for_a_profile_of_yc)),
+    ("import yc's: ycred import {} --write, or choose another account yourself: --profile NAME", Run(client_cases::a_kubeconfig_for_a_profile_of_yc)),
     ("complete that login in the browser, or stop it with Ctrl-C", Reason(WAIT)),
     ("convert it: openssl x509 -in FILE -out FILE.pem", Reason(OTHER)),
     ("convert it: openssl x509 -inform der -in FILE -out FILE.pem", Reason(OTHER)),

@@ -405,7 +405,8 @@ fn a_name_that_cannot_be_resolved_is_to_be_corrected_only_where_it_is_set() {
             let file = world.sandbox.path("config/default.toml");
             format!("{network}; if the name is wrong, correct `{key}` in profile {}:3", file.display())
         };
-        assert_eq!(hint_with("iam-url", "iam-url = \"https://iam.example\"", &[]), place("iam-url"));
+        let default = ", whose default is https://iam.api.cloud.yandex.net";
+        assert_eq!(hint_with("iam-url", "iam-url = \"https://iam.example\"", &[]), place("iam-url") + default);
         assert_eq!(hint_with("iam-url", "endpoint = \"api.example\"", &[]), place("endpoint"));
         // With the one URL set, the other has probably been forgotten.
         let workload = "source = \"workload\"\nservice-account-id = \"aje1\"\nsubject-token-file = \"token\"\n";

@@ -264,3 +264,25 @@ fn a_program_that_uses_the_default_profile_gets_another_by_the_variable() {
     let run = machine.setup(&["pip", "-p", "staging"]).run().exits(2);
     run.stderr_has("hint: where the program runs: export YCRED_PROFILE=staging\n");
 }
+
+#[test]
+fn after_a_misspelt_entry_was_corrected_as_doctor_says_the_file_is_as_before() {
+    for before in [None, Some("{\n\t\"auths\": {}\n}\n")] {
+        let machine = Machine::new();
+        machine.world.profile("prod", "");
+        if let Some(before) = before {
+            machine.world.sandbox.file(CONFIG, before);
+        }
+        machine.setup(&["docker"]).run().succeeds();
+        let text = machine.read(CONFIG).replace("cr.yandex", "cr.yandx");
+        machine.world.sandbox.file(CONFIG, text);
+        let run = machine.world.ycred(&["doctor", "docker", "--offline"]).run().exits(1);
+        run.stdout_has("ycred unsetup docker --host cr.yandx && ").stdout_has("ycred setup docker --host cr.yandex");
+        machine.unsetup(&["docker", "--host", "cr.yandx"]).run().succeeds();
+        machine.setup(&["docker", "--host", "cr.yandex", "--profile", "prod"]).run().succeeds();
+        machine.unsetup(&["--all"]).run().succeeds();
+        assert_eq!(fs::read_to_string(machine.path(CONFIG)).ok().as_deref(), before);
+        assert_eq!(machine.path("home/.docker").exists(), before.is_some());
+        assert!(machine.journal().is_empty());
+    }
+}

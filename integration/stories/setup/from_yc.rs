@@ -109,6 +109,17 @@ fn the_profile_that_setup_gave_is_given_again_after_yc_has_written_its_stanza() 
     // What the user had before ycred comes back.
     machine.unsetup(&["kubectl"]).run().succeeds();
     assert_eq!(machine.read("home/.kube/config"), yc_with("default"));
+    // The name of the profile leads to another account now.
+    machine.write_kubeconfig(&yc_with("default"));
+    machine.world.sandbox.profile("default", "use = \"second\"\n");
+    machine.setup(&["kubectl", "-p", "default"]).run().succeeds();
+    machine.world.sandbox.profile("default", "use = \"prod\"\n");
+    machine.write_kubeconfig(&yc_with("default"));
+    again().exits(2).stderr_has("2 profiles, and setup does not choose one");
+    machine.world.sandbox.profile("default", "use = \"second\"\n");
+    again().succeeds().stdout_has("→ ycred profile second (by the alias default; ");
+    fs::remove_file(machine.path("config/default.toml")).expect("the alias");
+    machine.unsetup(&["kubectl"]).run().succeeds();
     // yc has written another stanza, which is not ycred's to change.
     machine.write_kubeconfig(&yc_with("default"));
     machine.setup(&["kubectl", "-p", "second"]).run().succeeds();

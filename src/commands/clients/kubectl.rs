@@ -253,9 +253,10 @@ fn plan(
         Some(_) => (format!("{label}: {origin} → ycred {}", chosen.description()), true),
         None => (format!("{label}: already set up with ycred {}", chosen.description()), false),
     };
+    let given_account = same_account::digest_of(&chosen.profile);
     let entry = planned.entry.map(|entry| match is_ours {
-        true => entry,
-        false => JournalEntry { account: former_account, ..entry },
+        true => JournalEntry { given_account, ..entry },
+        false => JournalEntry { account: former_account, given_account, ..entry },
     });
     let change = ChangeReport {
         summary,
@@ -348,7 +349,10 @@ fn decide(
             let home = stanza::home(entry).map(PathBuf::from).or_else(|| session.places.home.clone());
             let yc = YcProfile { name: profile.as_deref(), home: home.as_deref() };
             let former_account = yc.account(session).map(|account| account.digest());
-            let given = noted.and_then(|noted| given_before(noted, yc.name, former_account.as_ref()));
+            let given = noted.and_then(|noted| {
+                let given = Chosen::load(given_before(noted, yc.name, former_account.as_ref())?, session).ok()?;
+                (same_account::digest_of(&given.profile) == noted.given_account).then_some(given)
+            });
             let chosen = match by_flag {
                 Some(argument) => Chosen::load(argument, session)?,
                 None => same_account::for_user(&yc, given, &user.arguments, call, session)?,

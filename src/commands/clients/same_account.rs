@@ -46,23 +46,22 @@ impl YcProfile<'_> {
 /// Usage (2): there is no such profile, it belongs to another account, or several can be meant.
 pub fn for_user(
     yc: &YcProfile<'_>,
-    given: Option<String>,
+    given: Option<Chosen>,
     arguments: &str,
     call: &SetupCall<'_>,
     session: &Session<'_>,
 ) -> Result<Chosen> {
-    let given = || given.and_then(|given| Chosen::load(given, session).ok());
-    match yc.name.filter(|name| *name != DEFAULT) {
-        Some(name) if !exists(name, session)? => match given() {
-            Some(given) => Ok(given),
-            None => by_name(name, yc, session),
-        },
-        Some(name) => by_name(name, yc, session),
-        None => match given() {
-            Some(given) => Ok(given),
-            None => for_default(yc, arguments, call, session),
-        },
+    match (yc.name.filter(|name| *name != DEFAULT), given) {
+        (Some(name), given) if !exists(name, session)? => given.map_or_else(|| by_name(name, yc, session), Ok),
+        (Some(name), _) => by_name(name, yc, session),
+        (None, Some(given)) => Ok(given),
+        (None, None) => for_default(yc, arguments, call, session),
     }
+}
+
+/// Returns a digest of the account of a profile. Returns `None` if it is not known without a request.
+pub fn digest_of(profile: &Profile) -> Option<String> {
+    account::of_profile(profile).map(|account| account.digest())
 }
 
 /// Returns the only profile, else the one with the account of yc's profile `default`.
@@ -145,7 +144,7 @@ fn exists(yc_name: &str, session: &Session<'_>) -> Result<bool> {
 fn by_name(yc_name: &str, yc: &YcProfile<'_>, session: &Session<'_>) -> Result<Chosen> {
     let decide = |name: &str| {
         format!(
-            "choose the profile yourself: --profile NAME, or import yc's: ycred import {} --write",
+            "import yc's: ycred import {} --write, or choose another account yourself: --profile NAME",
             shell::word(name)
         )
     };

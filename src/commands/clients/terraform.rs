@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::base::error::{Error, Result};
 use crate::base::shell;
-use crate::commands::clients::client::{Client, SetupCall, Use, profile_in};
+use crate::commands::clients::client::{Client, SetupCall, Use, flag, profile_in};
 use crate::commands::clients::profiles;
 use crate::commands::clients::program;
 use crate::commands::clients::public;
@@ -85,9 +85,10 @@ fn setup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
             shell::word(&hiding)
         ));
     }
-    report.notes.push(
-        "the helper serves private registries; for the Yandex provider: ycred exec -- terraform apply".to_owned(),
-    );
+    let profile = call.profile_argument()?.map(|profile| format!(" {}", flag("profile", &profile))).unwrap_or_default();
+    report.notes.push(format!(
+        "the helper serves private registries; for the Yandex provider: ycred exec{profile} -- terraform apply"
+    ));
     Ok(report)
 }
 
