@@ -143,11 +143,16 @@ pub fn obtain(grant: &dyn Grant, cx: &Context<'_>) -> Result<ObtainedToken> {
     };
     let run = Run::new(grant, cx, rules);
     let record = run.entry.load()?;
-    let result = match run.decide(record.as_ref()) {
+    let decision = run.decide(record.as_ref());
+    // Neither a new token nor one that the source keeps may go to a host that somebody else has put into the profile.
+    if !matches!(decision, Decision::Serve(_)) {
+        check_profile_directories(cx)?;
+    }
+    let result = match decision {
         Decision::Serve(token) => return Ok(run.serve(token)),
+        Decision::Renew(credential) => return Ok(run.renew(credential)),
         Decision::Refuse(error) => Err(error),
-        Decision::Renew(credential) => return check_profile_directories(cx).map(|()| run.renew(credential)),
-        Decision::Fetch => check_profile_directories(cx).and_then(|()| run.lead_or_wait(record)),
+        Decision::Fetch => run.lead_or_wait(record),
     };
     match result {
         Err(error) if cx.requirements.force_since.is_none() => {

@@ -7,6 +7,7 @@ use crate::emulator::Config;
 use crate::emulator::auth::TOKEN;
 use crate::emulator::faults::{Endpoint, Fault};
 use crate::expect::{fails_with, fails_with_hint, prints_token, prints_token_with_warning, token_on_stdout};
+use crate::harness::files::set_mode;
 use crate::harness::waiting::{HOUR, MINUTE, WAIT_LIMIT, wait_until};
 use crate::sources::person::Person;
 use crate::world::shift;
@@ -154,6 +155,31 @@ fn while_the_cloud_is_down_the_last_token_is_used() {
     fails_with(person.token(&["--no-cache", "--timeout", "2s"]).run(), 4, &["503"]);
     person.world.emulator.clear_faults();
     assert_ne!(prints_token(person.token(&["--no-cache"]).run()), first);
+}
+
+#[test]
+fn in_a_profile_that_others_can_write_the_login_supplies_no_token_that_is_not_in_the_cache() {
+    let person = Person::new();
+    person.log_in();
+    person.get();
+    let config = person.world.sandbox.path("config");
+    let hint = format!("chmod go-w {}", config.display());
+    set_mode(&config, 0o777);
+    for is_stored in [true, false] {
+        fs::remove_dir_all(person.world.sandbox.path("cache")).expect("wiped");
+        if is_stored {
+            // A failure is in the cache, and no token.
+            set_mode(&config, 0o700);
+            person.world.emulator.fault(Fault::refuse(429).retry_after(30).on(Endpoint::OauthToken));
+            person.token(&["--force-refresh"]).run().exits(4);
+            person.world.emulator.clear_faults();
+            set_mode(&config, 0o777);
+        }
+        let requests = person.tokens();
+        let expected = ["default.toml", "can be written by others (mode 0777)"];
+        fails_with_hint(person.token(&[]).run(), 3, &expected, &hint);
+        assert_eq!(person.tokens(), requests);
+    }
 }
 
 #[test]
