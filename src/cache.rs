@@ -943,6 +943,18 @@ mod tests {
     }
 
     #[test]
+    fn beside_a_process_that_is_stopped_in_its_turn_a_logout_concerns_its_own_identity_only() {
+        let fixture = fixture();
+        let entry = fixture.cache.entry(&fixture.identity);
+        fixture.store(Ok(token("t1.old", HOUR, HOUR)), None);
+        let before = entry.slot.last_logout().expect("readable");
+        let _stopped = entry.slot.turn(SHORT_PATIENCE, &clock()).unwrap_or_else(|TurnBusy| panic!("nobody else"));
+        entry.slot.clear(&LogoutPatience::default(), &clock()).expect("deleted");
+        assert!(fixture.load().expect("a record").is_emptied());
+        assert_eq!(entry.slot.last_logout().expect("readable"), before);
+    }
+
+    #[test]
     fn a_process_that_has_lost_its_turn_after_it_has_stored_a_token_leaves_the_record_of_a_logout() {
         let fixture = fixture();
         let entry = fixture.cache.entry(&fixture.identity);

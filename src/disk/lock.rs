@@ -194,11 +194,20 @@ pub fn try_lock_existing(path: &Path) -> Lock {
 
 /// Tries once to lock a directory itself, which needs no file. Never blocks.
 pub fn try_lock_directory(directory: &Path) -> Lock {
+    try_lock_opened_directory(directory, lock_file)
+}
+
+/// [`try_lock_directory`], with a lock that excludes only those of that function.
+pub fn try_share_directory(directory: &Path) -> Lock {
+    try_lock_opened_directory(directory, |file| uninterrupted(|| system::files::try_lock_shared(file)))
+}
+
+fn try_lock_opened_directory(directory: &Path, lock: fn(&File) -> io::Result<bool>) -> Lock {
     let file = match system::files::open_directory(directory) {
         Ok(file) => file,
         Err(error) => return Lock::Impossible(error),
     };
-    match lock_file(&file) {
+    match lock(&file) {
         Ok(true) => Lock::Held(LockGuard { file, has_holder: Cell::new(false), removed: None }),
         Ok(false) => Lock::Busy,
         Err(error) => Lock::Impossible(error),
@@ -239,9 +248,13 @@ fn try_lock_opened(path: &Path, open: fn(&Path) -> io::Result<File>) -> Lock {
 
 /// Returns true if the lock was taken, and false if another process holds it.
 pub(super) fn lock_file(file: &File) -> io::Result<bool> {
+    uninterrupted(|| system::files::try_lock_exclusive(file))
+}
+
+fn uninterrupted(lock: impl Fn() -> io::Result<bool>) -> io::Result<bool> {
     // A signal may interrupt even this call. A file system that reports an interruption every time cannot lock.
     for _ in 0..16 {
-        match system::files::try_lock_exclusive(file) {
+        match lock() {
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             result => return result,
         }

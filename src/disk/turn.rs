@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use crate::base::clock::{Clock, Deadline, Timestamp};
 use crate::base::random;
-use crate::disk::lock::{Lock, LockGuard, try_lock, try_lock_directory, wait_for_lock};
+use crate::disk::lock::{Lock, LockGuard, try_lock, try_lock_directory, try_share_directory, wait_for_lock};
 use crate::disk::store;
 use crate::system;
 
@@ -40,8 +40,8 @@ pub struct Turn {
     prepared: Prepared,
     /// `None` where locks do not work: others may replace the same record at the same time.
     guard: Option<TurnGuard>,
-    /// The lock that an older ycred takes before it replaces a record: that of the directory of the records itself. `None` if
-    /// another process has it, which is stopped or an older ycred.
+    /// The lock that an older ycred takes before it replaces a record: that of the directory of the records itself. `None` if an
+    /// older ycred has it. Shared, so a process of this version that is stopped in its turn keeps it from older ones only.
     older_lock: Option<LockGuard>,
 }
 
@@ -73,9 +73,9 @@ impl Turn {
                 Lock::Impossible(_) => None,
                 Lock::Busy => return Err(TurnBusy),
             };
-            // Once, without waiting: a process that is stopped in its turn may hold it.
+            // Once, without waiting: an older ycred that is stopped may hold it.
             let older_lock = match guard.as_ref().filter(|_| system::files::CAN_LOCK_DIRECTORIES) {
-                Some(_) => try_lock_directory(directory).held(),
+                Some(_) => try_share_directory(directory).held(),
                 None => None,
             };
             let mut turn = Turn { place: directory.join(PLACE), prepared: Prepared::Nothing, guard, older_lock };
@@ -365,6 +365,11 @@ mod tests {
         // It may be stopped, and this one does not wait for it.
         let own = turn(dir.path());
         assert!(own.is_exclusive() && !own.excludes_all());
+        drop((older, own));
+        // A stopped process of this version has lost its turn, so it need not be excluded.
+        let _stopped = turn(dir.path());
+        let own = turn(dir.path());
+        assert!(own.excludes_all() && matches!(try_lock_directory(dir.path()), Lock::Busy));
     }
 
     #[test]

@@ -176,6 +176,17 @@ pub fn try_lock_exclusive(file: &File) -> io::Result<bool> {
     }
 }
 
+/// Takes a lock that others may have at the same time. Returns false if another process holds an exclusive one.
+///
+/// # Errors
+/// Those of flock(2).
+pub fn try_lock_shared(file: &File) -> io::Result<bool> {
+    match fs2::FileExt::try_lock_shared(file) {
+        Err(error) if error.raw_os_error() == fs2::lock_contended_error().raw_os_error() => Ok(false),
+        result => result.map(|()| true),
+    }
+}
+
 /// Renames a file, and replaces an existing one.
 ///
 /// # Errors

@@ -166,6 +166,14 @@ pub fn open_directory(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(FILE_FLAG_BACKUP_SEMANTICS).open(path)
 }
 
+/// Directories cannot be locked here, and no file needs such a lock.
+///
+/// # Errors
+/// Always.
+pub fn try_lock_shared(_: &File) -> io::Result<bool> {
+    Err(ErrorKind::Unsupported.into())
+}
+
 /// Locks one byte far beyond the end of a file. Returns false if another process holds the lock.
 ///
 /// A locked byte cannot be read, and the content of the file must stay readable.
