@@ -230,7 +230,7 @@ impl LoginGrant {
             Some(started) if started.version == version => started.attempt,
             Some(_) | None => random::id(),
         };
-        let is_started = guard.is_some() && !process::is_first() && self.start_renewal(&version, &attempt, cx);
+        let is_started = guard.is_some() && !process::is_first() && self.start_renewal(&state, &attempt, cx);
         let renewal_before = state.last_renewal().map(str::to_owned);
         let started = StartedRenewal { version, attempt, renewal_before, at: cx.clock.elapsed() };
         let started = history.started.insert(started).attempt.clone();
@@ -238,10 +238,11 @@ impl LoginGrant {
     }
 
     /// Starts a renewal process. Returns false if that is impossible.
-    fn start_renewal(&self, version: &str, attempt: &str, cx: &Context<'_>) -> bool {
+    fn start_renewal(&self, state: &LoginState, attempt: &str, cx: &Context<'_>) -> bool {
         let Some(profile) = self.login.profile.clone() else { return false };
-        let (version, attempt) = (version.to_owned(), attempt.to_owned());
-        let call = RenewalCall { profile, version, min_ttl: cx.requirements.min_ttl, attempt };
+        let last = Some(state.last_renewal().map(str::to_owned));
+        let (version, attempt) = (state.version(), attempt.to_owned());
+        let call = RenewalCall { profile, version, min_ttl: cx.requirements.min_ttl, attempt, last };
         let result = call.start(cx.http);
         cx.diagnostics.debug(|| match &result {
             Ok(()) => format!("{}: started a process that renews the login", self.name),

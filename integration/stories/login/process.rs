@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Duration;
 
 use crate::authority::Authority;
@@ -139,6 +140,24 @@ fn a_hundred_calls_that_no_token_can_satisfy_renew_a_login_once() {
     person.age(6 * Duration::from_secs(60));
     prints_token_with_warning(person.token(&arguments).run(), &["sooner than the requested 20h"]);
     assert_eq!((person.tokens(), person.world.emulator.logins(|logins| logins.reused)), (3, 0));
+}
+
+#[test]
+fn forty_calls_without_a_cache_share_a_failed_renewal() {
+    for fault in [Fault::refuse(403), Fault::refuse(429).retry_after(60)] {
+        let person = person_after(13 * HOUR);
+        // All have begun by then.
+        person.world.emulator.fault(Fault { delay: Some(Duration::from_secs(1)), ..fault }.on(Endpoint::OauthToken));
+        for run in run_all((0..40).map(|_| person.token(&["--no-cache", "--timeout", "30s"]))) {
+            assert!(!run.status.success(), "{run}");
+        }
+        // A renewal process that had waited for the lock would go on now.
+        for _ in 0..3 {
+            wait_for_end(&person);
+            thread::sleep(Duration::from_millis(300));
+        }
+        assert!((2..=4).contains(&person.tokens()), "the login, and {} more", person.tokens() - 1);
+    }
 }
 
 #[test]

@@ -14,6 +14,7 @@ use std::time::Duration;
 use crate::base::account::Account;
 use crate::base::clock::{Deadline, Timestamp, millis};
 use crate::base::error::{Error, Result};
+use crate::base::random;
 use crate::base::secret::Secret;
 use crate::base::token::Credential;
 use crate::cache::attempt::back_off;
@@ -54,7 +55,7 @@ const _: () = assert!(
 const OTHER_STATE_LIMIT: Duration = Duration::from_secs(1);
 
 /// The arguments of a renewal process. None is a secret.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RenewalCall {
     /// The file of the profile.
     pub profile: PathBuf,
@@ -63,6 +64,8 @@ pub struct RenewalCall {
     pub min_ttl: Duration,
     /// The random ID of this renewal, by which its caller recognizes the result.
     pub attempt: String,
+    /// [`LoginState::last_renewal`] of the state to renew. `None` if the caller is an older ycred, which does not say it.
+    pub last: Option<Option<String>>,
 }
 
 impl RenewalCall {
@@ -74,20 +77,30 @@ impl RenewalCall {
         process::start_again(self.arguments(), &http.absolute_certificates())
     }
 
-    fn arguments(&self) -> [OsString; 5] {
-        let Self { profile, version, min_ttl, attempt } = self;
+    fn arguments(&self) -> Vec<OsString> {
+        let Self { profile, version, min_ttl, attempt, last } = self;
         let min_ttl = millis(*min_ttl).to_string();
-        [RENEW_LOGIN.into(), profile.into(), version.into(), min_ttl.into(), attempt.into()]
+        let mut arguments = vec![RENEW_LOGIN.into(), profile.into(), version.into(), min_ttl.into(), attempt.into()];
+        arguments.extend(last.iter().map(|last| last.as_deref().unwrap_or_default().into()));
+        arguments
     }
 
     /// Parses the arguments after the hidden command's name.
+    ///
+    /// The caller may be an older ycred, if the program was replaced while it was running. It passes fewer arguments.
     pub fn parse(arguments: &[OsString]) -> Option<Self> {
-        let [profile, version, min_ttl, attempt] = arguments else { return None };
+        let (profile, version, min_ttl, more) = match arguments {
+            [profile, version, min_ttl, more @ ..] if more.len() <= 2 => (profile, version, min_ttl, more),
+            _ => return None,
+        };
+        let more = more.iter().map(|argument| argument.to_str().map(str::to_owned)).collect::<Option<Vec<_>>>()?;
+        let mut more = more.into_iter();
         Some(Self {
             profile: profile.into(),
             version: version.to_str()?.to_owned(),
             min_ttl: Duration::from_millis(min_ttl.to_str()?.parse().ok()?),
-            attempt: attempt.to_str()?.to_owned(),
+            attempt: more.next().unwrap_or_else(random::id),
+            last: more.next().map(|last| Some(last).filter(|last| !last.is_empty())),
         })
     }
 }
@@ -117,15 +130,22 @@ pub enum Renewed {
 
 /// Runs a renewal process, unless another process has renewed the login meanwhile.
 pub fn run(login: &LoginClient, rules: RenewalRules, call: &RenewalCall, cx: &Context<'_>) {
+    // Several callers may have started one at the same moment. The result of the first is for all who would get the same one.
+    let has_failed = |state: &LoginState| {
+        let has_failed_since =
+            |last| state.has_failed_since(last, &cx.http.sharing_group(), &Surroundings::of_this_process(None));
+        call.last.as_ref().is_some_and(|last| has_failed_since(last.as_deref()))
+    };
     // If its caller has started it twice, the other one may have failed already.
-    let is_unchanged =
-        |state: &LoginState| state.version() == call.version && state.last_renewal() != Some(&call.attempt);
-    let load = || login.store.load().ok().filter(is_unchanged);
+    let is_own = |state: &LoginState| state.last_renewal() == Some(&call.attempt);
+    let is_left = |state: &LoginState| state.has_version(&call.version) && !is_own(state) && !has_failed(state);
+    let load = || login.store.load().ok().filter(is_left);
     let deadline = cx.deadline.at_most(cx.clock, cx.deadline.left(cx.clock).saturating_sub(STORE_TIME));
     let cx = &Context { deadline, attempt_time: Some(PROCESS_ATTEMPT), ..*cx };
     let time_for_lock = deadline.left(cx.clock).saturating_sub(ANSWER_LIMIT).min(LOCK_LIMIT);
     let waiting = deadline.at_most(cx.clock, time_for_lock);
-    // The process that holds the lock may have sent the refresh token without an answer yet. If it fails, this one goes on.
+    // The process that holds the lock may have sent the refresh token without an answer yet. If it fails in a way that this one
+    // would not, this one goes on.
     let guard = store::poll(&waiting, cx.clock, || match login.store.try_lock_existing() {
         Lock::Held(guard) => {
             let now = cx.clock.now();
@@ -303,17 +323,25 @@ mod tests {
             version: "0123456789abcdef".into(),
             min_ttl: Duration::from_secs(3600),
             attempt: "fedcba9876543210".into(),
+            last: None,
         };
-        let arguments = call.arguments();
-        assert_eq!(arguments[0], RENEW_LOGIN);
-        assert_eq!(RenewalCall::parse(&arguments[1..]), Some(call));
+        for last in [None, Some(None), Some(Some("0011223344556677".to_owned()))] {
+            let call = RenewalCall { last, ..call.clone() };
+            let arguments = call.arguments();
+            assert_eq!(arguments[0], RENEW_LOGIN);
+            assert_eq!(RenewalCall::parse(&arguments[1..]), Some(call));
+        }
+        let parse = |arguments: &[&str]| RenewalCall::parse(&arguments.iter().map(OsString::from).collect::<Vec<_>>());
+        // As by the first ycred that had such a process.
+        let older = parse(&["/c/my profile.toml", "0123456789abcdef", "3600000"]).expect("a call");
+        assert_eq!(RenewalCall { attempt: call.attempt.clone(), ..older }, call);
         for wrong in [
             &["/c/x.toml"][..],
-            &["/c/x.toml", "v", "1"],
+            &["/c/x.toml", "v"],
             &["/c/x.toml", "v", "-1", "a"],
-            &["/c/x.toml", "v", "1", "a", "b"],
+            &["/c/x.toml", "v", "1", "a", "b", "c"],
         ] {
-            assert_eq!(RenewalCall::parse(&wrong.iter().map(OsString::from).collect::<Vec<_>>()), None, "{wrong:?}");
+            assert_eq!(parse(wrong), None, "{wrong:?}");
         }
     }
 

@@ -255,6 +255,21 @@ impl LoginState {
         hex(&value_digest(format!("{} {began:?} {:?}", self.session, self.sent_at).as_bytes())[..8])
     }
 
+    /// Returns true if this is the [`Self::version`] of the state, or what it was for an older ycred, which may be running still.
+    pub fn has_version(&self, version: &str) -> bool {
+        let began = self.access.as_ref().map(|access| access.began);
+        let older = || value_digest(format!("{} {:?} {began:?}", self.session, self.last_renewal()).as_bytes());
+        self.version() == version || hex(&older()[..8]) == version
+    }
+
+    /// Returns true if a renewal has failed since the one with the ID `last`, and one by a process of this group with these
+    /// surroundings would fail in the same way.
+    pub fn has_failed_since(&self, last: Option<&str>, group: &SharingGroup, surroundings: &Surroundings) -> bool {
+        let later = self.renewal.as_ref().filter(|renewal| last != Some(&renewal.attempt));
+        let failure = later.and_then(|renewal| renewal.failure.as_ref());
+        failure.is_some_and(|failure| failure.counts_for(group, surroundings))
+    }
+
     /// Returns the random ID of the last renewal.
     pub fn last_renewal(&self) -> Option<&str> {
         self.renewal.as_ref().map(|renewal| renewal.attempt.as_str())
@@ -646,6 +661,8 @@ impl LoginStore {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::environment::Environment;
+    use crate::cloud::http::Http;
 
     const NOW: Timestamp = Timestamp(1_795_000_000_000);
 
@@ -673,6 +690,32 @@ mod tests {
         let state = LoginState::new(login, &key, Some(Secret::new("refresh-me".into())), access(token));
         login.establish(&state, login.reserve().expect("space")).expect("stored");
         state
+    }
+
+    #[test]
+    fn a_later_failure_counts_for_those_who_would_get_the_same_one() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut state = log_in(&new_store(directory.path()), "t1.one");
+        let environment = |proxy: &str| Environment::new([("HTTPS_PROXY".into(), proxy.into())]);
+        let group = |proxy| Http::sharing_group_of(&environment(proxy));
+        let here = Surroundings::of_this_process(None);
+        let mut has_failed_since = |error: Option<Error>, last| {
+            let failure = error.map(|error| RenewalFailure::new(&error, group("http://a"), here.clone()));
+            state.renewal = Some(Renewal { attempt: "2".into(), began: NOW, ended: NOW, skew: 0, failure });
+            [
+                state.has_failed_since(last, &group("http://a"), &here),
+                state.has_failed_since(last, &group("http://b"), &here),
+            ]
+        };
+        let mut answer = Error::unavailable("503");
+        answer.is_answer = true;
+        for last in [None, Some("1")] {
+            assert_eq!(has_failed_since(Some(answer.clone()), last), [true, true]);
+            assert_eq!(has_failed_since(Some(Error::unavailable("refused")), last), [true, false]);
+            assert_eq!(has_failed_since(Some(Error::unavailable("sandbox").unshared()), last), [false, false]);
+            assert_eq!(has_failed_since(None, last), [false, false]);
+        }
+        assert_eq!(has_failed_since(Some(answer), Some("2")), [false, false], "it was known");
     }
 
     #[test]
