@@ -353,7 +353,7 @@ fn the_next_commands_have_the_hosts_and_no_profile_for_pip() {
     let expected = [
         "next: ycred setup kubectl --profile three",
         "next: ycred setup docker --host registry.example.com:5000 --profile three",
-        "next: ycred setup   # it lists 3 more clients",
+        "next: ycred setup   # it lists more clients",
     ];
     assert_eq!(next, expected, "{run}");
     let setup = ["setup", "docker", "--host", "registry.example.com:5000", "--profile", "two"];

@@ -538,7 +538,7 @@ fn clients_stand_under_the_profile_that_they_use() {
     for (profile, expected) in [
         ("default", "kubectl: user plain; others use the profile prod; to see it: ycred status prod\n"),
         ("prod", "kubectl: user named; others use the profile default; to see it: ycred status default\n"),
-        ("gone", "none uses this profile; others use the profiles default, prod; to see them: ycred status --all\n"),
+        ("gone", "none uses this profile; others use the profiles default, prod; to see one: ycred status NAME\n"),
     ] {
         world.ycred(&["status", profile]).run().stdout_has(&format!("clients   {expected}"));
     }

@@ -355,17 +355,16 @@ fn clients_line(clients: &ClientsOfProfile) -> String {
         (true, false) => parts.push("none uses this profile".to_owned()),
         (false, _) => {}
     }
-    match clients.other_profiles.as_slice() {
+    let known: Vec<&str> = clients.other_profiles.iter().flatten().map(String::as_str).collect();
+    match known.as_slice() {
         [] => {}
-        [None] => parts.push("others use a profile that does not exist; to find them: ycred setup".to_owned()),
-        [Some(other)] => {
-            parts.push(format!("others use the profile {other}; to see it: ycred status {}", shell::word(other)))
+        [other] => {
+            parts.push(format!("others use the profile {other}; to see it: ycred status {}", shell::word(*other)));
         }
-        several => {
-            let names: Vec<&str> =
-                several.iter().map(|name| name.as_deref().unwrap_or("one that does not exist")).collect();
-            parts.push(format!("others use the profiles {}; to see them: ycred status --all", names.join(", ")));
-        }
+        several => parts.push(format!("others use the profiles {}; to see one: ycred status NAME", several.join(", "))),
+    }
+    if clients.other_profiles.contains(&None) {
+        parts.push("others use a profile that does not exist; to find them: ycred setup".to_owned());
     }
     parts.join("; ")
 }
