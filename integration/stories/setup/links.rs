@@ -77,8 +77,8 @@ fn what_pip_would_prefer_is_refused_or_named() {
     machine.setup(&["pip"]).env("PIP_CONFIG_FILE", "/dev/null").run().exits(2).stderr_has("pip reads no configuration");
     // keyring uses the default profile, so another one would be another account.
     machine.world.profile("default", "");
-    machine.setup(&["pip", "-p", "prod"]).run().exits(2).stderr_has("ycred use prod");
-    machine.setup(&["uv", "-p", "prod"]).run().exits(2).stderr_has("ycred use prod");
+    machine.setup(&["pip", "-p", "prod"]).run().exits(2).stderr_has("export YCRED_PROFILE=prod");
+    machine.setup(&["uv", "-p", "prod"]).run().exits(2).stderr_has("export YCRED_PROFILE=prod");
     machine.world.sandbox.set("YCRED_PROFILE", "prod");
     machine.setup(&["pip", "-p", "default"]).run().succeeds();
 }
