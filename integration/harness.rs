@@ -136,7 +136,15 @@ impl Sandbox {
 
     /// Writes an executable script. `contents` starts with the `#!` line.
     pub fn script(&self, relative: impl AsRef<Path>, contents: &str) -> PathBuf {
-        self.write(relative.as_ref(), contents.as_bytes(), 0o755)
+        let path = self.path(relative);
+        let name = path.file_name().expect("a name").to_string_lossy();
+        let written = self.write(&path.with_file_name(format!(".{name}.written")), contents.as_bytes(), 0o600);
+        // Another process writes it: a child that another thread starts meanwhile would inherit the open file for a moment, and
+        // the script could not be run ("Text file busy").
+        let status = Command::new("install").args(["-m", "755"]).args([&written, &path]).status().expect("install");
+        assert!(status.success(), "{}: {status}", path.display());
+        fs::remove_file(&written).expect("the written file");
+        path
     }
 
     fn write(&self, relative: &Path, contents: &[u8], mode: u32) -> PathBuf {

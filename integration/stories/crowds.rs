@@ -74,7 +74,7 @@ fn below_min_ttl_the_waiters_wait_for_the_leader() {
 fn if_the_leader_is_rejected_all_waiters_report_its_error() {
     let world = World::new();
     world.configure(&format!("timeout = \"{LONG}\""));
-    world.emulator.fault(Fault::refuse(403).message("the test says no").delayed(Duration::from_secs(1)));
+    world.emulator.fault(Fault::refuse(403).message("the test says no").delayed(Duration::from_secs(4)));
     let errors: Vec<String> = run_many(&world, 50, &[])
         .into_iter()
         .map(|run| without_suffix(&fails_with(run, 1, &["403", "the test says no"])))
