@@ -13,6 +13,7 @@ pub mod sockets;
 
 mod descriptors;
 mod disposition;
+mod inherited;
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(not(target_os = "linux"))]

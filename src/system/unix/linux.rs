@@ -10,7 +10,6 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::descriptors::open_in_one_call;
 
@@ -169,25 +168,6 @@ pub const TELLS_SENDER_OF_SIGNALS: bool = true;
 pub fn sync_otherwise(_: &File, error: io::Error) -> io::Result<()> {
     Err(error)
 }
-
-/// Whether SIGPIPE was ignored when ycred was started. Read before std's startup code, which changes it.
-pub static PIPE_SIGNAL_WAS_IGNORED: AtomicBool = AtomicBool::new(false);
-
-/// Whether stdout was closed when ycred was started. Read before std's startup code, which opens `/dev/null` instead.
-pub static STDOUT_WAS_CLOSED: AtomicBool = AtomicBool::new(false);
-
-#[used]
-#[unsafe(link_section = ".init_array")]
-static BEFORE_START: extern "C" fn() = {
-    extern "C" fn read_inherited_state() {
-        let was_ignored = super::disposition::handler_of(libc::SIGPIPE) == Some(libc::SIG_IGN);
-        PIPE_SIGNAL_WAS_IGNORED.store(was_ignored, Ordering::Relaxed);
-        // SAFETY: F_GETFD takes plain integers and only reads.
-        let was_closed = unsafe { libc::fcntl(libc::STDOUT_FILENO, libc::F_GETFD) } == -1;
-        STDOUT_WAS_CLOSED.store(was_closed, Ordering::Relaxed);
-    }
-    read_inherited_state
-};
 
 /// Returns true if this user id exists in the user namespace of this process. Files of others belong to 65534 there.
 pub fn is_mapped_user(id: u32) -> bool {

@@ -9,7 +9,6 @@ use std::ops::ControlFlow;
 use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The command that sets the clock.
 pub const SET_CLOCK: &str = "sudo sntp -sS time.apple.com";
@@ -91,25 +90,6 @@ pub unsafe fn errno() -> *mut libc::c_int {
 /// False: `si_code` is 0 for every signal that a handler gets, also for those of the terminal (psignal_internal in XNU's
 /// bsd/kern/kern_sig.c).
 pub const TELLS_SENDER_OF_SIGNALS: bool = false;
-
-/// Whether SIGPIPE was ignored when ycred was started. Read before std's startup code, which changes it.
-pub static PIPE_SIGNAL_WAS_IGNORED: AtomicBool = AtomicBool::new(false);
-
-/// Whether stdout was closed when ycred was started. Read before std's startup code, which opens `/dev/null` instead.
-pub static STDOUT_WAS_CLOSED: AtomicBool = AtomicBool::new(false);
-
-#[used]
-#[unsafe(link_section = "__DATA,__mod_init_func")]
-static BEFORE_START: extern "C" fn() = {
-    extern "C" fn read_inherited_state() {
-        let was_ignored = super::disposition::handler_of(libc::SIGPIPE) == Some(libc::SIG_IGN);
-        PIPE_SIGNAL_WAS_IGNORED.store(was_ignored, Ordering::Relaxed);
-        // SAFETY: F_GETFD takes plain integers and only reads.
-        let was_closed = unsafe { libc::fcntl(libc::STDOUT_FILENO, libc::F_GETFD) } == -1;
-        STDOUT_WAS_CLOSED.store(was_closed, Ordering::Relaxed);
-    }
-    read_inherited_state
-};
 
 /// Writes a file to its disk, after [`File::sync_all`] has failed: that uses F_FULLFSYNC, which shares of a network and of a
 /// virtual machine do not know.

@@ -13,7 +13,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::system::unix::{os, signals};
+use crate::system::unix::{inherited, os, signals};
 
 /// Returns the effective user id, which decides whether this user owns a file.
 pub fn effective_uid() -> u32 {
@@ -225,7 +225,7 @@ pub fn terminal_width() -> Option<usize> {
 /// Those of write(2). `BrokenPipe` also for a closed stdout.
 pub fn write_stdout(piece: &[u8]) -> io::Result<()> {
     let closed = || io::Error::new(io::ErrorKind::BrokenPipe, "stdout is closed");
-    if os::STDOUT_WAS_CLOSED.load(Ordering::Relaxed) {
+    if inherited::STDOUT_WAS_CLOSED.load(Ordering::Relaxed) {
         return Err(closed());
     }
     // SAFETY: std keeps descriptor 1 open while the process runs, and `ManuallyDrop` does not close it.

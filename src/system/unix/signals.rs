@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::time::Duration;
 
 use crate::system::unix::disposition::handler_of;
-use crate::system::unix::os;
+use crate::system::unix::{inherited, os};
 
 static FILE_SIZE_SIGNAL_WAS_DEFAULT: AtomicBool = AtomicBool::new(false);
 
@@ -51,7 +51,7 @@ pub fn restore_signals(command: &mut Command) {
     let inherited = [
         (&FILE_SIZE_SIGNAL_WAS_DEFAULT, libc::SIGXFSZ, libc::SIG_DFL),
         (&CHILD_SIGNAL_WAS_IGNORED, libc::SIGCHLD, libc::SIG_IGN),
-        (&os::PIPE_SIGNAL_WAS_IGNORED, libc::SIGPIPE, libc::SIG_IGN),
+        (&inherited::PIPE_SIGNAL_WAS_IGNORED, libc::SIGPIPE, libc::SIG_IGN),
     ];
     for (_, signal, disposition) in inherited.into_iter().filter(|(is_set, ..)| is_set.load(Ordering::Relaxed)) {
         // SAFETY: signal is async-signal-safe (signal-safety(7)), and nothing else runs between fork and exec.
