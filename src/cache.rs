@@ -113,7 +113,7 @@ impl Cache {
     /// Deletes every identity that no process is using, until the deadline, and all temporary files.
     ///
     /// # Errors
-    /// The directory cannot be read or belongs to another user, a file cannot be removed, or there is no cache directory.
+    /// The directory cannot be read or belongs to another user, or there is no cache directory.
     pub fn delete_idle(
         &self,
         deadline: &Deadline,
@@ -133,7 +133,7 @@ impl Cache {
             if is_owned { mark_logout(directory) } else { Ok(()) }
         };
         // Before the names are listed, because a fetch that is under way may store its token afterwards.
-        let marked = mark();
+        deleted.error = mark().err();
         let Some(names) = names_in_time(directory, deadline, clock)? else { return Ok(deleted) };
         deleted.is_listed = true;
         if let Err(error) = owned
@@ -142,7 +142,7 @@ impl Cache {
             return Err(error);
         }
         // Temporary files of killed processes may hold tokens too.
-        store::remove_leftovers(directory, &names)?;
+        deleted.fail(store::remove_leftovers(directory, &names));
         let identities = sweep::identities(names);
         let count = identities.len();
         let mut guard = None;
@@ -156,19 +156,22 @@ impl Cache {
                 drop(guard.take());
                 guard = TurnGuard::try_new(directory);
             }
-            match sweep::remove(directory, &name, &locks, guard.as_ref(), |_| true)? {
-                Removal::Removed(content) => {
+            match sweep::remove(directory, &name, &locks, guard.as_ref(), |_| true) {
+                Ok(Removal::Removed(content)) => {
                     let record = content.and_then(|content| serde_json::from_slice::<Record>(&content).ok());
                     deleted.tokens += usize::from(record.is_some_and(|record| record.token.is_some()));
                 }
-                Removal::Locked | Removal::Kept => deleted.busy.push(BusyIdentity { slot: self.slot(name), locks }),
+                // A full disk may have no room to move a record. Its content can be replaced.
+                Ok(Removal::Locked | Removal::Kept) | Err(_) => {
+                    deleted.busy.push(BusyIdentity { slot: self.slot(name), locks });
+                }
             }
         }
         drop(guard);
-        // A fetch may have begun meanwhile, with a record that is deleted by now.
-        let marked_again = mark();
-        // Marking fails on a full disk. The files deleted above make room, so the next `logout --all` can succeed.
-        marked.and(marked_again).map(|()| deleted)
+        // A fetch may have begun meanwhile, with a record that is deleted by now. Marking fails on a full disk. The files deleted
+        // above make room, so the next `logout --all` can succeed.
+        deleted.fail(mark());
+        Ok(deleted)
     }
 
     /// Returns the slots of the records for which `select` returns a value, with those values, until the deadline.
@@ -265,12 +268,20 @@ fn contains(content: &[u8], mark: &[u8]) -> bool {
 pub struct DeletedIdentities<'a> {
     /// How many tokens were deleted.
     pub tokens: usize,
-    /// The identities that a process is using, or that could not be locked.
+    /// The identities that a process is using, or that could not be locked or removed.
     pub busy: Vec<BusyIdentity<'a>>,
     /// False if the time was over before all identities were found.
     pub is_listed: bool,
     /// How many identities are left because the time was over.
     pub left: usize,
+    /// The first error. Everything else is deleted nevertheless.
+    pub error: Option<io::Error>,
+}
+
+impl DeletedIdentities<'_> {
+    fn fail(&mut self, result: io::Result<()>) {
+        self.error = self.error.take().or(result.err());
+    }
 }
 
 /// An identity that [`Cache::delete_idle`] has not deleted.

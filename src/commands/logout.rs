@@ -150,7 +150,7 @@ fn end_all_logins(state: &Path, deadline: &Deadline, session: &Session<'_>, repo
 fn delete_all_tokens(cache: &Cache, deadline: &Deadline, session: &Session<'_>, report: &mut Report) -> io::Result<()> {
     let patience = LogoutPatience::default();
     let deleted = cache.delete_idle(deadline, &patience, session.clock)?;
-    let (mut removed, mut left) = (deleted.tokens, deleted.left);
+    let (mut removed, mut left, mut error) = (deleted.tokens, deleted.left, deleted.error);
     // Empty all records first: each wait for a fetch may take the rest of the time.
     let mut emptied = Vec::new();
     for busy in deleted.busy {
@@ -158,17 +158,23 @@ fn delete_all_tokens(cache: &Cache, deadline: &Deadline, session: &Session<'_>, 
             left += 1;
             continue;
         }
-        let token = busy.slot.clear(&patience, session.clock)?;
-        emptied.push((busy, token));
+        match busy.slot.clear(&patience, session.clock) {
+            Ok(token) => emptied.push((busy, token)),
+            Err(why) => error = error.or(Some(why)),
+        }
     }
     for (busy, token) in emptied {
-        let token = match deadline.left(session.clock).is_zero() {
-            true => token,
-            false => remove_again(&busy.slot, token, || busy.try_all_locks(), deadline, &patience, session)?,
+        let again = match deadline.left(session.clock).is_zero() {
+            true => Ok(token),
+            false => remove_again(&busy.slot, token, || busy.try_all_locks(), deadline, &patience, session),
         };
-        removed += usize::from(token != RemovedToken::Nothing);
+        removed += usize::from(*again.as_ref().unwrap_or(&token) != RemovedToken::Nothing);
+        error = error.or(again.err());
     }
     let _ = writeln!(report.text, "{}: deleted {}", clean(&cache.place()), counted(removed, "cached token"));
+    if let Some(error) = error {
+        report.fail(cannot_delete(Path::new(&cache.place()), &error));
+    }
     if !deleted.is_listed || left > 0 {
         let left = if deleted.is_listed { counted(left, "record") } else { "records".to_owned() };
         let what = format!("{}: {left} left when the time limit was reached", cache.place());

@@ -363,7 +363,7 @@ pub fn remove_temporary_files(directory: &Path) -> io::Result<()> {
 /// # Errors
 /// A file cannot be removed.
 pub fn remove_leftovers(directory: &Path, names: &[String]) -> io::Result<()> {
-    names.iter().filter(|name| is_leftover_name(name)).try_for_each(|name| {
+    let remove = |name: &String| {
         let path = directory.join(name);
         if !path.is_dir() {
             return remove(&path);
@@ -373,7 +373,8 @@ pub fn remove_leftovers(directory: &Path, names: &[String]) -> io::Result<()> {
             remove_working_directory(&path);
         }
         Ok(())
-    })
+    };
+    names.iter().filter(|name| is_leftover_name(name)).map(remove).fold(Ok(()), io::Result::and)
 }
 
 /// Removes temporary files older than an hour, which killed processes left.

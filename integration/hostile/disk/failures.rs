@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::harness::files::names;
+use crate::harness::files::{names, write_private};
 use crate::harness::machine::require_tracer;
 use crate::harness::strace::{Step, inject, traced};
 use crate::harness::{IS_SHIPPED, Run, report_faults, run_all};
@@ -152,6 +152,79 @@ fn a_disk_error_at_any_call_of_a_hit_costs_no_token() {
         },
     );
     report_faults("disk error in a system call of a hit", failures.len());
+}
+
+/// The second record beside the one of `saved`, as one of another identity.
+const SECOND: &str = "0123456789abcdef0123456789abcdef.json";
+
+/// Returns the files in a cache, at any depth, that contain this token.
+fn files_with(token: &str, cache: &Path) -> Vec<PathBuf> {
+    let files = ["v1", "v1/storing"].into_iter().flat_map(|directory| names(&cache.join(directory)));
+    files.filter(|path| std::fs::read_to_string(path).is_ok_and(|content| content.contains(token))).collect()
+}
+
+#[test]
+fn a_disk_error_at_any_call_of_a_logout_of_all_is_reported_or_deletes_every_token_nevertheless() {
+    if !require_tracer() {
+        return;
+    }
+    let world = World::new();
+    let saved = SavedRecord::of(&world);
+    let prepare = |cache: &Path| {
+        saved.put_into(cache);
+        write_private(&cache.join("v1").join(SECOND), &saved.content);
+    };
+    let logout = ["logout", "--all"];
+    prepare(&saved.cache);
+    let steps =
+        Step::of(&world.sandbox, |strace| traced(&world.sandbox, strace, &logout).env("YCRED_CACHE_DIR", &saved.cache));
+    let mut failures = failures(&steps, &saved.cache);
+    // Without a file there is nothing to delete. The output is not a file of ycred.
+    failures.retain(|(step, error)| *error != "ENOENT" && !step.line.starts_with("write(1<"));
+    for call in ["rename", "renameat", "unlink", "unlinkat"] {
+        assert!(failures.iter().any(|(step, _)| step.name == call), "no {call} in {steps:#?}");
+    }
+    fail_at_each(&world, &failures, &logout, prepare, |what, cache, run| {
+        let left = files_with(&saved.token, cache);
+        match run.status.code() {
+            Some(0) => assert_eq!(left, Vec::<PathBuf>::new(), "{what}"),
+            Some(3 | 4) => {
+                assert!(run.stderr.starts_with("ycred: error: ") && run.stderr.contains("cannot delete"), "{what}")
+            }
+            _ => panic!("{what}"),
+        }
+        // One error at a record leaves the other one neither.
+        if what.contains("rename") || what.contains("unlink") {
+            assert_eq!(left, Vec::<PathBuf>::new(), "{what}");
+        }
+        world.ycred(&logout).env("YCRED_CACHE_DIR", cache).run().exits(0);
+        assert_eq!(files_with(&saved.token, cache), Vec::<PathBuf>::new(), "{what}");
+    });
+    report_faults("disk error in a system call of a logout", failures.len());
+}
+
+#[test]
+fn a_logout_of_all_deletes_the_tokens_of_a_disk_without_room_to_move_a_file() {
+    if !require_tracer() {
+        return;
+    }
+    let world = World::new();
+    let saved = SavedRecord::of(&world);
+    for (calls, error, code) in [
+        ("renameat", "EXDEV", 0),
+        ("renameat", "ENOSPC", 0),
+        ("rename,renameat", "ENOSPC", 4),
+        ("rename,renameat,write", "ENOSPC", 4),
+    ] {
+        let cache = world.sandbox.path(format!("caches/{error}-{}", calls.replace(',', "-")));
+        saved.put_into(&cache);
+        write_private(&cache.join("v1").join(SECOND), &saved.content);
+        let inject = format!("inject={calls}:error={error}");
+        let strace = ["-f", "-qq", "-o", "/dev/null", "-e", &inject].map(str::to_owned);
+        let run = traced(&world.sandbox, &strace, &["logout", "--all"]).env("YCRED_CACHE_DIR", &cache).run();
+        assert_eq!(run.status.code(), Some(code), "{error} at {calls}\n{run}");
+        assert_eq!(files_with(&saved.token, &cache), Vec::<PathBuf>::new(), "{error} at {calls}\n{run}");
+    }
 }
 
 #[test]
