@@ -218,7 +218,8 @@ inline try_lock(name, file, got) {
 /* What a logout does in its turn is one step. It goes on without its turn if it cannot have it. */
 #define MUST_GO_ON (turn != NOBODY && is_silent[turn])
 
-/* Ends the turn of a stopped process. */
+/* Ends the turn of a stopped process. In the program these are two steps, but each takes the turn from one kind of process: what
+ * a process that stores something has prepared is removed, then the directory that one that removes something has locked. */
 inline end_turn() {
     if
     :: turn != NOBODY -> turn = NOBODY

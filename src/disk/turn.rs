@@ -1,9 +1,9 @@
 //! The turn to replace records: one process at a time, even if the one before it is stopped in the middle of that.
 //!
 //! A process reads a record, compares it with its own result and replaces it. No other process may replace it in between. So
-//! it first locks a small directory, in which it then prepares the new content. If it is stopped there, the next process moves
-//! that directory away and makes a new one. Whenever the stopped process goes on, the file that it wants to rename is gone: it
-//! has lost its turn, and must read the record again.
+//! it first locks a small directory, in which it then prepares the new content. If it is stopped there, the next process removes
+//! that file and directory and makes a new one. Whenever the stopped process goes on, the file that it wants to rename is gone:
+//! it has lost its turn, and must read the record again.
 #![expect(clippy::disallowed_methods, reason = "files that ycred owns, as in disk/store.rs")]
 
 use std::fs::{self, File};
@@ -251,10 +251,26 @@ fn progress(directory: &Path) -> Option<((u64, u64), i64)> {
     Some((system::files::identity(&metadata), system::files::modified_nanos(&metadata)))
 }
 
-/// Moves the directory of a stopped process away, with what it has prepared.
+/// Ends the turn of a stopped process: removes what it has prepared and the directory that it has locked.
+///
+/// Each of the two steps ends a turn at once: without the file, it replaces nothing, and without the directory, it removes
+/// nothing. So the turn has not ended halfway if this process is killed in between.
 fn end_turn(directory: &Path) {
+    let place = directory.join(PLACE);
+    for _ in 0..OPEN_MAX {
+        remove_files(directory);
+        match fs::remove_dir(&place) {
+            // It has prepared another file since.
+            Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => {}
+            // Another process has ended the turn.
+            Err(error) if error.kind() == ErrorKind::NotFound => return,
+            Err(_) => break,
+            Ok(()) => return,
+        }
+    }
+    // Its files cannot be removed, because somebody has changed its mode or put a directory into it.
     let aside = directory.join(format!("{}{}", store::TEMPORARY, random::id()));
-    if system::files::rename(&directory.join(PLACE), &aside, false).is_ok() {
+    if system::files::rename(&place, &aside, false).is_ok() {
         store::remove_working_directory(&aside);
     }
 }

@@ -1,7 +1,7 @@
 //! A process that is stopped while it stores a token keeps no other one from getting, storing or finding a token.
 
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::emulator::faults::Fault;
 use crate::expect::{prints_token, token_on_stdout};
@@ -10,7 +10,7 @@ use crate::harness::machine::require_tracer;
 use crate::harness::strace::traced;
 use crate::harness::waiting::{HOUR, wait_until};
 use crate::harness::{Running, Sandbox};
-use crate::world::World;
+use crate::world::{World, shift};
 
 /// How often something is tried, if a busy machine may be the reason of its failure.
 const TRIES: usize = 3;
@@ -22,6 +22,13 @@ fn stopped_before_replacing(world: &World, time: Duration) -> Running {
     let running = traced(&world.sandbox, &strace, &["token"]).start();
     wait_until("the new record is written", || is_prepared(&world.sandbox));
     running
+}
+
+/// Starts a call that sweeps, and stops it for this time when it is about to remove a dead record.
+fn stopped_before_removing(world: &World, time: Duration) -> Running {
+    let stop = format!("inject=renameat:delay_enter={}:when=1", time.as_micros());
+    let strace = ["-f", "-qq", "-o", "/dev/null", "-e", &stop].map(str::to_owned);
+    traced(&world.sandbox, &strace, &["token", "-p", "second"]).start()
 }
 
 fn is_prepared(sandbox: &Sandbox) -> bool {
@@ -104,5 +111,41 @@ fn a_process_that_stores_its_token_late_replaces_only_one_that_expires_earlier()
         assert_eq!(world.get(), late, "{is_later}");
         assert_eq!(world.requests(), 2);
         assert!(!is_prepared(&world.sandbox), "no file is left");
+    }
+}
+
+#[test]
+fn a_sweep_that_is_stopped_removes_no_record_of_a_logout_if_a_process_that_ends_its_turn_is_killed() {
+    if !require_tracer() {
+        return;
+    }
+    for call in ["rename", "unlink", "rmdir"] {
+        let world = World::new();
+        world.profile("second", "");
+        world.get();
+        let record = world.records().remove(0);
+        let mut content: serde_json::Value =
+            serde_json::from_slice(&fs::read(&record).expect("a record")).expect("JSON");
+        shift(&mut content, -14 * 3_600_000);
+        fs::write(&record, content.to_string()).expect("written");
+        let long_ago = SystemTime::now() - 14 * HOUR;
+        fs::File::options().write(true).open(&record).expect("a record").set_modified(long_ago).expect("its time");
+        fs::remove_file(world.sandbox.path("cache/v1/CACHEDIR.TAG")).expect("the time of the last sweep");
+        let sweep = stopped_before_removing(&world, Duration::from_secs(5));
+        let has_turn = || {
+            let place = fs::File::open(world.sandbox.path("cache/v1/storing"));
+            world.records().len() == 2 && place.is_ok_and(|place| fs2::FileExt::try_lock_exclusive(&place).is_err())
+        };
+        wait_until("the sweep has its turn", has_turn);
+        let kill = format!("inject={call}:signal=KILL:when=1");
+        let strace = ["-f", "-qq", "-o", "/dev/null", "-e", &kill].map(str::to_owned);
+        // Does not wait for the sweep, which holds the locks of the record.
+        const LOGOUT: [&str; 3] = ["logout", "--timeout", "1s"];
+        traced(&world.sandbox, &strace, &LOGOUT).run();
+        let logout = world.ycred(&LOGOUT).run().exits(0);
+        assert!(sweep.stdout().is_empty(), "{call}: the machine is busy, and the sweep has gone on");
+        prints_token(sweep.finish());
+        let content = fs::read_to_string(&record).unwrap_or_else(|error| panic!("{call}: {error}\n{logout}"));
+        assert!(content.contains("\"logged_out\":true"), "{call}: {content}");
     }
 }
