@@ -38,7 +38,6 @@ mod watched_files;
 
 use std::cell::{Cell, OnceCell};
 use std::io;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -51,7 +50,7 @@ use crate::base::identity::{Identity, WatchedFile};
 use crate::base::secret::Secret;
 use crate::cache::attempt::Attempt;
 use crate::cache::freshness::{RenewalRules, Requirements};
-use crate::cache::last_logout::LastLogout;
+use crate::cache::last_logout::{LastLogout, is_read_only, mark_logout};
 use crate::cache::record::Record;
 use crate::cache::sharing_group::{LockName, SharingGroup};
 use crate::cache::watched_files::Snapshot;
@@ -212,20 +211,6 @@ fn names_in_time(directory: &Path, deadline: &Deadline, clock: &dyn Clock) -> io
     let is_in_time = |count: usize| !count.is_multiple_of(256) || !deadline.left(clock).is_zero();
     let NameList { names, next } = store::names_from(directory, None, is_in_time)?;
     Ok(next.is_none().then_some(names))
-}
-
-/// Keeps the fetches that are under way from storing their results. It should be this process's turn: otherwise a process that
-/// is storing a token notices only afterwards.
-fn mark_logout(directory: &Path) -> io::Result<()> {
-    match LastLogout::replace(directory) {
-        // Nor can a fetch store anything.
-        Err(error) if is_read_only(&error) => Ok(()),
-        replaced => replaced,
-    }
-}
-
-fn is_read_only(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem)
 }
 
 /// How long a logout waits for its turn. Once it has waited in vain, it waits no longer for any other record: the process whose

@@ -8,6 +8,7 @@
 //! such a record also writes a new mark, and so does a logout that cannot lock the directory.
 
 use std::io;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use crate::base::random;
@@ -36,10 +37,24 @@ impl LastLogout {
     ///
     /// # Errors
     /// The file cannot be written.
-    pub(super) fn replace(directory: &Path) -> io::Result<()> {
+    fn replace(directory: &Path) -> io::Result<()> {
         match directory.is_dir() {
             true => store::replace(&directory.join(FILE), random::id().as_bytes(), false),
             false => Ok(()),
         }
     }
+}
+
+/// Keeps the fetches that are under way from storing their results. It should be this process's turn: otherwise a process that
+/// is storing a token notices only afterwards.
+pub(super) fn mark_logout(directory: &Path) -> io::Result<()> {
+    match LastLogout::replace(directory) {
+        // Nor can a fetch store anything.
+        Err(error) if is_read_only(&error) => Ok(()),
+        replaced => replaced,
+    }
+}
+
+pub(super) fn is_read_only(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem)
 }
