@@ -73,6 +73,9 @@ const DELETED_AT_ONCE: usize = 32;
 const SHORT_PATIENCE: TurnPatience =
     TurnPatience { in_all: Duration::from_millis(400), with_one: Duration::from_millis(100) };
 
+/// The part of the name of a relief leader's lock that precedes the extension.
+const RELIEF: &str = ".relief";
+
 /// How often to begin again if another process has taken the turn away, because this one was slow.
 const TURNS_MAX: u32 = 2;
 
@@ -369,7 +372,7 @@ impl Slot<'_> {
             age.is_some_and(|age| age < millis(successor.patience))
         };
         let path = self.directory().and_then(store::refuse_foreign_directory);
-        let path = match path.and_then(|()| self.path(&lock_extension(name, ".relief"))) {
+        let path = match path.and_then(|()| self.path(&lock_extension(name, RELIEF))) {
             Ok(path) => path,
             Err(error) => return Lock::Impossible(error),
         };
@@ -387,15 +390,22 @@ impl Slot<'_> {
         let now = clock.now();
         match store::try_lock(&path) {
             Lock::Held(guard) => {
-                guard.write_holder(now, successor.until);
-                Lock::Held(guard)
+                guard.write_holder_like(now, successor.until, Some(successor.likeness));
+                if name.is_further() { Lock::Held(guard.removing(path)) } else { Lock::Held(guard) }
             }
             // On a full disk, no holder can write itself. Or it is an older ycred.
             Lock::Busy if store::recorded_holder(&path).is_none() && !successor.has_waited_long => Lock::Busy,
             Lock::Busy if is_recent(&path) => Lock::Busy,
-            Lock::Busy => store::take_over(&path, now, successor.until),
+            Lock::Busy => store::take_over(&path, now, successor.until, successor.likeness),
             Lock::Impossible(error) => Lock::Impossible(error),
         }
+    }
+
+    /// Returns true if the relief leader is a process with another [`LockHolder::likeness`], whose failure may not count for this
+    /// one.
+    pub fn has_unlike_relief(&self, name: &LockName, likeness: u64) -> bool {
+        let holder = || store::recorded_holder(&self.path(&lock_extension(name, RELIEF)).ok()?)?.likeness;
+        holder().is_some_and(|of_holder| of_holder != likeness)
     }
 
     /// Waits for the turn to replace the record. Each sharing group has another lock, so two leaders would otherwise overwrite
@@ -732,6 +742,8 @@ pub struct Successor {
     pub has_waited_long: bool,
     /// When it will have finished at the latest.
     pub until: Timestamp,
+    /// See [`LockHolder::likeness`].
+    pub likeness: u64,
 }
 
 /// The token that `logout` deleted, if any.
@@ -1176,7 +1188,7 @@ mod tests {
         let successor = |has_waited_long, in_all| {
             let turn = TurnPatience { in_all, ..SHORT_PATIENCE };
             let (patience, until) = (Duration::from_secs(2), NOW.shifted(HOUR));
-            let successor = Successor { patience, has_waited_long, until, turn };
+            let successor = Successor { patience, has_waited_long, until, turn, likeness: 1 };
             slot.try_relief(&group, &successor, &clock)
         };
         // It has too little time to see that the other process is stopped.
@@ -1194,7 +1206,7 @@ mod tests {
         let patience = Duration::from_secs(2);
         let until = NOW.shifted(HOUR);
         let try_at = |seconds: i64, has_waited_long| {
-            let successor = Successor { patience, has_waited_long, until, turn: SHORT_PATIENCE };
+            let successor = Successor { patience, has_waited_long, until, turn: SHORT_PATIENCE, likeness: 1 };
             slot.try_relief(&group, &successor, &FixedClock::at(NOW.shifted(seconds * SECOND)))
         };
         let Lock::Held(first) = try_at(0, false) else { panic!("nobody else") };
@@ -1384,7 +1396,13 @@ mod tests {
             entry.slot.try_lock(&group),
             entry.slot.try_relief(
                 &group,
-                &Successor { patience: Duration::ZERO, has_waited_long: false, until: NOW, turn: SHORT_PATIENCE },
+                &Successor {
+                    patience: Duration::ZERO,
+                    has_waited_long: false,
+                    until: NOW,
+                    turn: SHORT_PATIENCE,
+                    likeness: 1,
+                },
                 &clock(),
             ),
         ];

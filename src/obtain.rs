@@ -42,6 +42,9 @@ const RELIEF_MIN: Duration = Duration::from_millis(250);
 const RELIEF_SHARE: f64 = 0.23;
 /// The same for a relief leader that has not written itself into the lock file: it is an older ycred, or the disk is full.
 const UNNAMED_RELIEF_SHARE: f64 = 0.1;
+/// The share of its own time limit after which a process no longer waits for a relief leader that is not like it, and whose
+/// failure may not count for it. Usually, that one has a token by then, which is good for all.
+const UNLIKE_RELIEF_SHARE: f64 = 0.03;
 /// The share of its own time limit after which a process takes another one that is storing something to be stopped, and the
 /// bounds of that time. Storing takes less than a millisecond.
 const TURN_SHARE: f64 = 0.01;
@@ -398,14 +401,26 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Tries once to become the relief leader. `since` is when this process began to try, by the steady clock.
+    /// Tries once to become the relief leader: of all that wait for this lock or, if the present one is not like this process,
+    /// of those that are. `since` is when this process began to try, by the steady clock.
     fn try_relief(&self, name: &LockName, since: Duration) -> Lock {
-        let (deadline, clock) = (self.cx.deadline, self.cx.clock);
+        let (deadline, clock, slot) = (self.cx.deadline, self.cx.clock, &self.entry.slot);
         let patience = deadline.limit.mul_f64(RELIEF_SHARE);
-        let has_waited_long = clock.elapsed().saturating_sub(since) >= deadline.limit.mul_f64(UNNAMED_RELIEF_SHARE);
-        let until = clock.now().plus(deadline.left(clock));
-        let successor = Successor { patience, has_waited_long, until, turn: self.turn_patience() };
-        self.entry.slot.try_relief(name, &successor, clock)
+        let has_waited = |share| clock.elapsed().saturating_sub(since) >= deadline.limit.mul_f64(share);
+        let requester = self.requester();
+        let successor = Successor {
+            patience,
+            has_waited_long: has_waited(UNNAMED_RELIEF_SHARE),
+            until: clock.now().plus(deadline.left(clock)),
+            turn: self.turn_patience(),
+            likeness: requester.likeness(),
+        };
+        match slot.try_relief(name, &successor, clock) {
+            Lock::Busy if has_waited(UNLIKE_RELIEF_SHARE) && slot.has_unlike_relief(name, successor.likeness) => {
+                slot.try_relief(&requester.own_lock(), &successor, clock)
+            }
+            lock => lock,
+        }
     }
 
     /// Returns how long this process may wait for its turn to store something. Does not exceed its time limit by much.

@@ -52,6 +52,12 @@ impl Requester {
         let token = self.presented_token.as_ref().map(|token| &token.digest);
         self.group.lock_name_of(value_digest(format!("{} {token:?}", self.surroundings.0).as_bytes()))
     }
+
+    /// Returns a digest of what the processes have in common that share [`Self::own_lock`].
+    pub fn likeness(&self) -> u64 {
+        let digest = value_digest(self.own_lock().as_str().as_bytes());
+        digest.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
+    }
 }
 
 impl Surroundings {

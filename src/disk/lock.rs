@@ -55,6 +55,9 @@ pub struct LockHolder {
     pub since: Timestamp,
     /// When it will release the lock at the latest, unless it is stopped.
     pub until: Timestamp,
+    /// The same in processes that fail in the same way. `None` in the line of an older ycred, or where it does not matter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub likeness: Option<u64>,
 }
 
 impl LockHolder {
@@ -108,8 +111,13 @@ impl LockGuard {
 
     /// Writes into the lock file which process holds it, for the messages of others. Best effort.
     pub fn write_holder(&self, since: Timestamp, until: Timestamp) {
+        self.write_holder_like(since, until, None);
+    }
+
+    /// [`Self::write_holder`], for other processes to compare their [`LockHolder::likeness`].
+    pub fn write_holder_like(&self, since: Timestamp, until: Timestamp, likeness: Option<u64>) {
         system::signals::ignore_file_size_signal();
-        let holder = LockHolder { pid: std::process::id(), pid_space: pid_space(), since, until };
+        let holder = LockHolder { pid: std::process::id(), pid_space: pid_space(), since, until, likeness };
         if let Ok(content) = serde_json::to_vec(&holder) {
             self.has_holder.set(true);
             let mut file = &self.file;
@@ -163,11 +171,11 @@ pub fn lock_holder(path: &Path) -> Option<LockHolder> {
 }
 
 /// Writes this process into the file of a lock that a silent process holds, in that one's place.
-pub fn take_over(path: &Path, since: Timestamp, until: Timestamp) -> Lock {
+pub fn take_over(path: &Path, since: Timestamp, until: Timestamp, likeness: u64) -> Lock {
     match system::files::open_existing_lock(path) {
         Ok(file) => {
             let guard = LockGuard { file, has_holder: Cell::new(false), removed: None };
-            guard.write_holder(since, until);
+            guard.write_holder_like(since, until, Some(likeness));
             // Stays when this process has finished: the silent one still holds the lock.
             guard.has_holder.set(false);
             Lock::Held(guard)
@@ -351,6 +359,7 @@ mod tests {
                 pid_space: pid_space(),
                 since,
                 until: since.plus(Duration::from_secs(40)),
+                likeness: None,
             };
             assert_eq!(lock_holder(&path), Some(expected));
         }
@@ -370,7 +379,7 @@ mod tests {
         // No process has this number.
         let pid = u32::try_from(i32::MAX).expect("positive");
         let named = |pid_space| {
-            let holder = LockHolder { pid, pid_space, since: Timestamp(1), until: Timestamp(2) };
+            let holder = LockHolder { pid, pid_space, since: Timestamp(1), until: Timestamp(2), likeness: None };
             fs::write(&path, serde_json::to_vec(&holder).expect("JSON")).expect("written");
             lock_holder(&path).map(|holder| holder.to_string())
         };

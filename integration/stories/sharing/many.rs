@@ -1,6 +1,7 @@
 //! A caller behind many others of its group that fail in ways in which it would not.
 
 use std::fs;
+use std::thread;
 use std::time::Duration;
 
 use serde_json::json;
@@ -8,7 +9,8 @@ use serde_json::json;
 use super::HANG;
 use crate::emulator::Config;
 use crate::emulator::faults::Fault;
-use crate::expect::{fails_with, prints_token};
+use crate::expect::{fails_with, prints_token, token_on_stdout};
+use crate::harness::control::Timed;
 use crate::harness::waiting::{started, wait_until};
 use crate::harness::{Call, Running};
 use crate::sources::workload::{SUBJECT, VARIABLE, Workload};
@@ -68,6 +70,48 @@ fn behind_many_callers_whose_path_makes_the_program_fail_a_caller_gets_its_token
         || (0..UNLUCKY).filter(|number| hang(*number).with_extension("begun").exists()).count(),
         || world.token(&[]).env("PATH", &tools),
     );
+}
+
+/// Beside a leader that does not finish, callers that hang come first and replace it. The others are not like them.
+///
+/// # Errors
+/// A caller was late or had no token, or they have several. A busy machine may be the reason.
+fn try_behind_hanging_ones() -> Result<(), String> {
+    const LIMIT: Duration = Duration::from_secs(10);
+    let world = World::without_profile(Config::default());
+    let token = world.issue_token();
+    world.sandbox.script("tools/print-token", &format!("#!/bin/sh\nsleep 1\necho {token}.$$\n"));
+    let program = world.sandbox.script("bin/give", &format!("#!/bin/sh\n{HANG}\nexec print-token\n"));
+    world.sandbox.profile("default", &format!("source = \"command\"\ncommand = {}\n", json!([program])));
+    let hang = world.sandbox.file("tmp/hang", "");
+    let hanging = |limit: &str| {
+        let call = world.token(&["--timeout", limit]).env("PATH", "/shell/1:/usr/bin:/bin");
+        started(call.and(["-v"]).env("HANG", &hang).limit(LIMIT * 10))
+    };
+    let leader = hanging("60s");
+    wait_until("the leader has begun", || hang.with_extension("begun").exists());
+    let others: Vec<Running> = (0..3).map(|_| hanging("10s")).collect();
+    // They lose their patience first: equal callers differ by a tenth of a second in that.
+    thread::sleep(Duration::from_millis(300));
+    let tools = format!("{}:/usr/bin:/bin", world.sandbox.path("tools").display());
+    let calls = (0..3).map(|_| world.token(&["--timeout", "10s"]).env("PATH", &tools));
+    let mut tokens = Vec::new();
+    for timed in Timed::start(&world.sandbox, calls, LIMIT).finish() {
+        if timed.is_late() || !timed.run.status.success() {
+            return Err(format!("{:?} after the control process\n{}", timed.lateness, timed.run));
+        }
+        tokens.push(token_on_stdout(&timed.run));
+    }
+    tokens.dedup();
+    fs::remove_file(hang).expect("they hang");
+    drop((leader, others));
+    if tokens.len() == 1 { Ok(()) } else { Err(format!("{tokens:?}")) }
+}
+
+#[test]
+fn beside_a_leader_and_a_relief_leader_that_hang_callers_that_are_not_like_them_get_one_token() {
+    let reasons: Vec<String> = (0..3).map(|_| try_behind_hanging_ones()).map_while(Result::err).collect();
+    assert!(reasons.len() < 3, "{}", reasons.join("\n"));
 }
 
 #[test]
