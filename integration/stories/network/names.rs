@@ -1,7 +1,7 @@
 //! Names: /etc/hosts, name servers over UDP and TCP, search domains, IPv6, and what `getent` knows beyond these.
 
 use std::ffi::OsString;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::time::Duration;
 
 use crate::emulator::authority::TEST_NAME;
@@ -36,7 +36,8 @@ fn name_it(world: &World, name: &str) {
 /// Returns a call of `ycred token` with these files in place of /etc/hosts and /etc/resolv.conf.
 fn call(world: &World, hosts: &str, resolver: &str) -> Call {
     let hosts = world.sandbox.file("tmp/hosts", hosts);
-    let resolver = world.sandbox.file("tmp/resolv.conf", format!("{resolver}options timeout:2 attempts:1\n"));
+    let options = if resolver.contains("options") { "" } else { "options timeout:2 attempts:1\n" };
+    let resolver = world.sandbox.file("tmp/resolv.conf", format!("{resolver}{options}"));
     let script =
         "mount --bind \"$0\" /etc/hosts && mount --bind \"$1\" /etc/resolv.conf || exit 99\nshift\nexec \"$@\"";
     let before = ["-m", "sh", "-c", script].map(OsString::from).into_iter();
@@ -153,5 +154,31 @@ fn getent_changes_nothing_if_it_knows_nothing_or_does_not_end() {
                 assert!(!std::path::Path::new(&format!("/proc/{}", pid.trim())).exists(), "getent is still running");
             }
         }
+    });
+}
+
+#[test]
+fn getent_is_asked_beside_a_name_server_that_does_not_answer() {
+    in_own_network(&["10.9.8.53/32"], || {
+        let _silent = UdpSocket::bind((FIRST, 53)).expect("the address is of this network");
+        // As without a file, and longer than a connection may take.
+        let resolver = format!("nameserver {FIRST}\noptions timeout:5 attempts:2\n");
+        let knows = format!("#!/bin/sh\necho '127.0.0.1  STREAM {TEST_NAME}'\n");
+        let with = |script: &str| {
+            let world = world(V4);
+            world.sandbox.script("bin/getent", script);
+            let run = call(&world, "", &resolver).run();
+            (world, run)
+        };
+        let (world, run) = with(&knows);
+        let Some(run) = gets_a_token(&world, run) else { return };
+        run.stderr_has("has not answered for a second; getent knows it");
+        // The system's own name service does not know it either, and nobody waits for the server.
+        let (_, run) = with("#!/bin/sh\nexit 2\n");
+        let run = run.exits(4).stderr_has("cannot be resolved\n").stderr_has("hint: check the network and the VPN");
+        assert_eq!(run.stderr.matches("getent does not know it either").count(), 1, "one attempt\n{run}");
+        // Nobody answers.
+        let (_, run) = with("#!/bin/sh\nexec sleep 1000\n");
+        run.exits(4).stderr_has("cannot be resolved within ").stderr_has("hint: check the network and the VPN");
     });
 }

@@ -158,14 +158,15 @@ pub(super) fn connection_failure(
                 1..10 if limit.subsec_millis() >= 50 => format!("{:.1}s", limit.as_secs_f64()),
                 _ => human(millis(limit)),
             };
-            let error = Error::unavailable(format!("{url}: {what} within {limit}{through}"));
-            let error = match route.timeout_hint() {
-                Some(hint) => error.hint(hint),
-                None => error,
+            let no_response = || Error::unavailable(format!("{url}: {what} within {limit}{through}"));
+            let error = match (route.is_unresolved(), route.timeout_hint()) {
+                (true, _) => name_not_resolved(&format!(" within {limit}"), url, route),
+                (false, Some(hint)) => no_response().hint(hint),
+                (false, None) => no_response(),
             };
             Failure::temporary(error.timed_out())
         }
-        ureq::Error::HostNotFound => Failure::permanent(name_not_resolved(url, route)),
+        ureq::Error::HostNotFound => Failure::permanent(name_not_resolved("", url, route)),
         ureq::Error::ConnectProxyFailed(text) => proxy_connect_failure(text, url, route),
         ureq::Error::BodyExceedsLimit(_) => Failure::permanent(too_large(url, route)),
         ureq::Error::Rustls(tls) => tls_failure(tls_error(tls, url, route, ca_file)),
@@ -213,9 +214,9 @@ fn proxy_connect_failure(text: &str, url: &str, route: &Route) -> Failure {
     if status.is_none_or(|status| status >= 500) { Failure::temporary(error) } else { Failure::permanent(error) }
 }
 
-fn name_not_resolved(url: &str, route: &Route) -> Error {
+fn name_not_resolved(within: &str, url: &str, route: &Route) -> Error {
     let (name, hint) = route.unresolved();
-    Error::unavailable(format!("{url}: {name} cannot be resolved")).hint(hint)
+    Error::unavailable(format!("{url}: {name} cannot be resolved{within}")).hint(hint)
 }
 
 fn io_failure(error: &io::Error, url: &str, route: &Route) -> Failure {
@@ -239,7 +240,7 @@ fn io_failure(error: &io::Error, url: &str, route: &Route) -> Failure {
         }
         // getaddrinfo's own failures come without an errno.
         _ if error.raw_os_error().is_none() && error.to_string().contains("lookup") => {
-            return Failure::permanent(name_not_resolved(url, route));
+            return Failure::permanent(name_not_resolved("", url, route));
         }
         _ => format!("{}{through}", describe(error)),
     };

@@ -127,6 +127,11 @@ impl Route {
         }
     }
 
+    /// Returns true if a lookup has failed or was too slow.
+    pub(super) fn is_unresolved(&self) -> bool {
+        self.unresolved.is_some()
+    }
+
     /// Returns whose name this machine could not resolve, and the hint.
     pub(super) fn unresolved(&self) -> (String, String) {
         match &self.proxy {

@@ -1,12 +1,14 @@
 //! Looks up host names: on a thread, so that a time limit holds, or in line where no thread can be started.
 //!
 //! musl, the C library of the static build, reads `/etc/hosts` and asks the name servers in `/etc/resolv.conf`. It does not
-//! load what `/etc/nsswitch.conf` names, and accepts "no such name" from any of the servers. `getent` uses the system's
-//! own C library, so it knows what other programs of this machine know. It runs only for a name that musl does not find.
+//! load what `/etc/nsswitch.conf` names, and accepts "no such name" from any of the servers. Without a network it waits for
+//! seconds. `getent` uses the system's own C library, so it knows what other programs of this machine know, and fails as fast as
+//! they do. It runs only for a name that musl does not find, or not within a second.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::process::{Child, Stdio};
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -23,6 +25,8 @@ use crate::system::programs::{self, ProcessGroup};
 
 /// The most addresses of one host that are tried.
 const MAX_ADDRESSES: usize = 16;
+/// How long to wait for the C library before `getent` is asked too. A name server answers in a fraction of that.
+const SILENCE: Duration = Duration::from_secs(1);
 /// The time limit of `getent`.
 const GETENT_LIMIT: Duration = Duration::from_secs(2);
 /// The longest pause between two looks at `getent`. Its output ends a pause.
@@ -51,23 +55,36 @@ impl NameResolver {
     }
 
     /// Asks the C library, and then `getent` if this build's C library does not use the system's name service.
-    fn look_up(&self, name: String, timeout: NextTimeout) -> Result<Vec<SocketAddr>, Error> {
-        let started = Instant::now();
-        let asked = name.clone();
-        let error = match look_up(name, timeout) {
-            Err(error @ (Error::Io(_) | Error::HostNotFound)) if system::NEEDS_GETENT => error,
-            result => return result,
+    fn look_up(&self, name: &str, timeout: NextTimeout) -> Result<Vec<SocketAddr>, Error> {
+        let (started, limit) = (Instant::now(), *timeout.after);
+        let left = || limit.saturating_sub(started.elapsed());
+        let late = Error::Timeout(timeout.reason);
+        let lookup = Lookup::start(name);
+        let patience = if system::NEEDS_GETENT { limit.min(SILENCE) } else { limit };
+        let failed = match lookup.wait(patience) {
+            Some(Err(error @ (Error::Io(_) | Error::HostNotFound))) if system::NEEDS_GETENT => Some(error),
+            Some(answer) => return answer,
+            None if left().is_zero() => return Err(late),
+            None => None,
         };
-        let Some((host, port)) = asked.rsplit_once(':') else { return Err(error) };
-        let Ok(port) = port.parse() else { return Err(error) };
-        let left = timeout.after.saturating_sub(started.elapsed());
-        let addresses = getent(host, left.min(GETENT_LIMIT));
-        let outcome = if addresses.is_empty() { "does not know it either" } else { "knows it" };
-        let note = format!("{host}: the C library does not find this name; getent {outcome}");
+        let Some((host, port)) = name.rsplit_once(':') else { return Err(failed.unwrap_or(late)) };
+        let Ok(port) = port.parse() else { return Err(failed.unwrap_or(late)) };
+        let known = getent(host, left().min(GETENT_LIMIT));
+        let first = if failed.is_some() { "does not find this name" } else { "has not answered for a second" };
+        let then = match &known {
+            Known::Addresses(_) => "knows it",
+            Known::Nothing => "does not know it either",
+            Known::NoAnswer => "does not answer either",
+        };
+        let note = format!("{host}: the C library {first}; getent {then}");
         *self.note.lock().unwrap_or_else(PoisonError::into_inner) = Some(note);
-        match addresses.is_empty() {
-            true => Err(error),
-            false => Ok(addresses.into_iter().map(|address| SocketAddr::new(address, port)).collect()),
+        match (known, failed) {
+            (Known::Addresses(addresses), _) => {
+                Ok(addresses.into_iter().map(|address| SocketAddr::new(address, port)).collect())
+            }
+            (Known::Nothing | Known::NoAnswer, Some(error)) => Err(error),
+            (Known::Nothing, None) => Err(Error::HostNotFound),
+            (Known::NoAnswer, None) => lookup.wait(left()).unwrap_or(Err(late)),
         }
     }
 }
@@ -79,7 +96,7 @@ impl Resolver for NameResolver {
         let found = match name.parse::<SocketAddr>() {
             // An address needs no name server.
             Ok(address) => vec![address],
-            Err(_) => self.look_up(name.clone(), timeout).inspect_err(|_| {
+            Err(_) => self.look_up(&name, timeout).inspect_err(|_| {
                 *self.unresolved.lock().unwrap_or_else(PoisonError::into_inner) = Some(name);
             })?,
         };
@@ -89,40 +106,68 @@ impl Resolver for NameResolver {
     }
 }
 
-fn look_up(name: String, timeout: NextTimeout) -> Result<Vec<SocketAddr>, Error> {
-    let resolve = |name: &str| name.to_socket_addrs().map(Iterator::collect::<Vec<SocketAddr>>);
-    let (sender, receiver) = mpsc::sync_channel(1);
-    let started = thread::Builder::new().spawn({
-        let name = name.clone();
-        move || drop(sender.send(resolve(&name)))
-    });
-    // The limit of processes is reached, or the system refuses threads. Without a thread, the lookup takes as long as the C
-    // library's own time-out allows.
-    if started.is_err() {
-        return Ok(resolve(&name)?);
+/// A lookup by the C library.
+enum Lookup {
+    Running(Receiver<io::Result<Vec<SocketAddr>>>),
+    /// No thread can be started: the limit of processes is reached, or the system refuses threads.
+    Inline(String),
+}
+
+impl Lookup {
+    fn start(name: &str) -> Self {
+        let (sender, receiver) = mpsc::sync_channel(1);
+        let started = thread::Builder::new().spawn({
+            let name = name.to_owned();
+            move || drop(sender.send(resolve(&name)))
+        });
+        if started.is_ok() { Self::Running(receiver) } else { Self::Inline(name.to_owned()) }
     }
-    match receiver.recv_timeout(*timeout.after) {
-        Ok(answer) => Ok(answer?),
-        Err(RecvTimeoutError::Timeout) => Err(Error::Timeout(timeout.reason)),
-        Err(RecvTimeoutError::Disconnected) => Err(Error::HostNotFound),
+
+    /// Returns the answer, or `None` at the limit. Without a thread, it takes as long as the C library's own time-out allows.
+    fn wait(&self, limit: Duration) -> Option<Result<Vec<SocketAddr>, Error>> {
+        match self {
+            Self::Inline(name) => Some(resolve(name).map_err(Error::from)),
+            Self::Running(receiver) => match receiver.recv_timeout(limit) {
+                Ok(answer) => Some(answer.map_err(Error::from)),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => Some(Err(Error::HostNotFound)),
+            },
+        }
     }
 }
 
-/// Returns the addresses that `getent ahosts` prints within the limit. None if it does not exist or fails.
-fn getent(name: &str, limit: Duration) -> Vec<IpAddr> {
+fn resolve(name: &str) -> io::Result<Vec<SocketAddr>> {
+    name.to_socket_addrs().map(Iterator::collect)
+}
+
+/// What `getent` has said about a name.
+enum Known {
+    Addresses(Vec<IpAddr>),
+    Nothing,
+    /// It does not exist on this machine, or has not ended in time.
+    NoAnswer,
+}
+
+/// Asks `getent ahosts`.
+fn getent(name: &str, limit: Duration) -> Known {
     // getent would take such a name for a flag.
     if name.starts_with('-') {
-        return Vec::new();
+        return Known::NoAnswer;
     }
-    let Ok(mut command) = programs::command("getent".as_ref()) else { return Vec::new() };
+    let Ok(mut command) = programs::command("getent".as_ref()) else { return Known::NoAnswer };
     command.args(["ahosts", name]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     system::signals::reset_sigchld();
-    let Ok((mut child, group)) = ProcessGroup::spawn(&mut command) else { return Vec::new() };
+    let Ok((mut child, group)) = ProcessGroup::spawn(&mut command) else { return Known::NoAnswer };
     let output = output_of(&mut child, limit);
     group.kill(&mut child);
     match (output, child.wait()) {
-        (Some(output), Ok(status)) if status.success() => addresses(&String::from_utf8_lossy(&output)),
-        _ => Vec::new(),
+        (Some(output), Ok(status)) if status.success() => match addresses(&String::from_utf8_lossy(&output)) {
+            found if found.is_empty() => Known::Nothing,
+            found => Known::Addresses(found),
+        },
+        // Its exit code for a name that is not found.
+        (Some(_), Ok(status)) if status.code() == Some(2) => Known::Nothing,
+        _ => Known::NoAnswer,
     }
 }
 
