@@ -89,45 +89,19 @@ impl Places {
                 .map(|directory| directory.join(APP))
                 .or_else(|| base.map(|base| base.config(APP))),
         };
-        let run = || (system::process::effective_uid() == 0).then(|| Path::new("/run").join(APP));
-        let service = |variable: &str| first_of(environment, variable);
-        // A default that cannot work gives way to the next one. Looked at only where there is a next one, because every
-        // cache hit would pay for it.
-        let usable = |directory: PathBuf, has_next: bool| {
-            (!has_next || permission::check_creatable(&directory).is_ok()).then_some(directory)
-        };
-        let missing = |variable| format!("there is no home directory that can be used; set {variable} to a directory");
-        let default_cache = || {
-            let directory = base.map(|base| base.cache().join(APP))?;
-            let has_next = environment.get(env::CACHE_DIRECTORY).is_some() || has_no_real_home(environment);
-            usable(directory, has_next)
-        };
         let cache = match directory_in(environment, env::YCRED_CACHE_DIR) {
             Some(chosen) => chosen.into(),
-            None => {
-                let chosen = environment.absolute(env::XDG_CACHE_HOME).map(|directory| directory.join(APP));
-                let other = || service(env::CACHE_DIRECTORY).or_else(run);
-                match chosen.map(Ok) {
-                    Some(chosen) => chosen.into(),
-                    None => match default_cache() {
-                        Some(default) => CacheDirectory { next: other().map(Ok), ..CacheDirectory::from(Ok(default)) },
-                        None => other().ok_or_else(|| missing(env::YCRED_CACHE_DIR)).into(),
-                    },
-                }
-            }
+            None => match environment.absolute(env::XDG_CACHE_HOME) {
+                Some(directory) => Ok(directory.join(APP)).into(),
+                None => default_cache(environment, base),
+            },
         };
         let state = match directory_in(environment, env::YCRED_STATE_DIR) {
             Some(chosen) => chosen,
-            None => environment
-                .absolute(env::XDG_STATE_HOME)
-                .map(|directory| directory.join(APP))
-                .or_else(|| {
-                    let base = base?;
-                    let directory = base.state().join(APP);
-                    usable(directory, environment.get(env::STATE_DIRECTORY).is_some())
-                })
-                .or_else(|| service(env::STATE_DIRECTORY))
-                .ok_or_else(|| missing(env::YCRED_STATE_DIR)),
+            None => match environment.absolute(env::XDG_STATE_HOME) {
+                Some(directory) => Ok(directory.join(APP)),
+                None => default_state(environment, base),
+            },
         };
         Ok(Self { config, cache, state, home: base.map(|base| base.home().to_owned()) })
     }
@@ -140,8 +114,7 @@ impl Places {
     /// Returns the same directories, but for the profiles the one that programs without the variable look in. Returns `None`
     /// if no variable selects the directory.
     pub fn without_variable(&self, environment: &Environment) -> Option<(&'static str, Self)> {
-        let is_set = |name: &&str| environment.absolute(name).is_some();
-        let variable = [env::YCRED_CONFIG_DIR, env::XDG_CONFIG_HOME].into_iter().find(is_set)?;
+        let variable = first_set(environment, [env::YCRED_CONFIG_DIR, env::XDG_CONFIG_HOME])?;
         let config = UserDirectories::find(environment).map(|base| base.config(APP));
         (config != self.config).then(|| (variable, Self { config, ..self.clone() }))
     }
@@ -149,8 +122,7 @@ impl Places {
     /// Returns the same directories, but for the logins the one that programs without the variable look in. Returns `None` if
     /// no variable selects the directory.
     pub fn without_state_variable(&self, environment: &Environment) -> Option<(&'static str, Self)> {
-        let is_set = |name: &&str| environment.absolute(name).is_some();
-        let variable = [env::YCRED_STATE_DIR, env::XDG_STATE_HOME].into_iter().find(is_set)?;
+        let variable = first_set(environment, [env::YCRED_STATE_DIR, env::XDG_STATE_HOME])?;
         let state = UserDirectories::find(environment).map(|base| base.state().join(APP));
         let state = state.ok_or_else(|| "there is no home directory".to_owned());
         (state != self.state).then(|| (variable, Self { state, ..self.clone() }))
@@ -193,6 +165,41 @@ pub fn absolute(path: &Path, home: Option<&Path>) -> Result<String, String> {
     let expanded = expand_home(path, home)?;
     let absolute = std::path::absolute(expanded).map_err(|error| format!("cannot be made absolute: {error}"))?;
     absolute.into_os_string().into_string().map_err(|_| "is not UTF-8".to_owned())
+}
+
+/// Returns the cache directory where no variable of ycred or of XDG names one.
+fn default_cache(environment: &Environment, base: Option<&UserDirectories>) -> CacheDirectory {
+    let has_next = environment.get(env::CACHE_DIRECTORY).is_some() || has_no_real_home(environment);
+    let preferred = base.and_then(|base| usable(base.cache().join(APP), has_next));
+    let run = || (system::process::effective_uid() == 0).then(|| Path::new("/run").join(APP));
+    let next = first_of(environment, env::CACHE_DIRECTORY).or_else(run);
+    match preferred {
+        Some(preferred) => CacheDirectory { next: next.map(Ok), ..CacheDirectory::from(Ok(preferred)) },
+        None => next.ok_or_else(|| missing(env::YCRED_CACHE_DIR)).into(),
+    }
+}
+
+/// Returns the state directory where no variable of ycred or of XDG names one. `Err` has the reason for having none.
+fn default_state(environment: &Environment, base: Option<&UserDirectories>) -> Result<PathBuf, String> {
+    let next = first_of(environment, env::STATE_DIRECTORY);
+    let preferred =
+        base.and_then(|base| usable(base.state().join(APP), environment.get(env::STATE_DIRECTORY).is_some()));
+    preferred.or(next).ok_or_else(|| missing(env::YCRED_STATE_DIR))
+}
+
+/// Returns a default, unless it cannot work and there is another one. Looks at it only then, because every cache hit would pay
+/// for it.
+fn usable(directory: PathBuf, has_next: bool) -> Option<PathBuf> {
+    (!has_next || permission::check_creatable(&directory).is_ok()).then_some(directory)
+}
+
+fn missing(variable: &str) -> String {
+    format!("there is no home directory that can be used; set {variable} to a directory")
+}
+
+/// Returns the first of these variables that has an absolute path.
+fn first_set(environment: &Environment, variables: [&'static str; 2]) -> Option<&'static str> {
+    variables.into_iter().find(|name| environment.absolute(name).is_some())
 }
 
 /// Returns the directory in a variable, or an error if it is relative.
