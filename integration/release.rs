@@ -132,6 +132,25 @@ fn has_notices(notices: &Path, artefact: &Path) {
     );
 }
 
+/// Fails unless a package has each page of its archive, packed and with the same content.
+#[track_caller]
+fn has_pages(dist: &Dist, root: &Path, package: &Path) {
+    let machine =
+        if text(package).contains("x86_64") || text(package).contains("amd64") { "x86_64" } else { "aarch64" };
+    let archives = dist.files(|name| is_archive(name) && name.contains(&format!("{machine}-unknown-linux-musl")));
+    let [archive] = &archives[..] else { panic!("{archives:?}") };
+    let pages = fs::read_dir(dist.unpack(archive).join("man")).expect("the pages");
+    let pages: Vec<PathBuf> = pages.map(|entry| entry.expect("a page").path()).collect();
+    assert!(pages.len() > 20, "{pages:?}");
+    for page in pages {
+        let name = text(page.file_name().expect("a name").as_ref()).to_owned();
+        let packed = root.join(format!("usr/share/man/man1/{name}.gz"));
+        assert!(packed.is_file() && !packed.is_symlink(), "{}: no {name}", package.display());
+        let unpacked = dist.run("gunzip", ["-c", text(&packed)]).stdout;
+        assert_eq!(unpacked, fs::read_to_string(&page).expect("a page"), "{}: {name}", package.display());
+    }
+}
+
 fn is_archive(name: &str) -> bool {
     name.starts_with("ycred-v") && name.ends_with(".tar.gz")
 }
@@ -265,6 +284,7 @@ fn the_debian_package_installs_works_and_is_removed() {
         dist.run("gunzip", ["-k", text(&notices.with_extension("gz"))]);
         has_notices(&notices, &package);
         fs::remove_file(notices).expect("the copy");
+        has_pages(&dist, &root, &package);
         dist.gets_a_token(&root.join("usr/bin/ycred"));
         for link in ["docker-credential-ycred", "kubectl-ycred"] {
             assert_eq!(fs::read_link(root.join("usr/bin").join(link)).expect(link), Path::new("ycred"));
@@ -284,19 +304,26 @@ fn the_rpm_package_installs_works_and_is_removed() {
     for package in dist.files(|name| name.ends_with(".rpm")) {
         dist.run("rpm", ["-K", text(&package)]).stdout_has("digests OK");
         let root = dist.world.sandbox.path(format!("work/{}", text(package.file_stem().expect("a name").as_ref())));
-        fs::create_dir_all(&root).expect("a directory");
+        // What every system has.
+        for directory in ["bin", "share/man/man1", "share/doc", "share/licenses"] {
+            fs::create_dir_all(root.join("usr").join(directory)).expect("a directory");
+        }
+        let below_usr = || dist.run("find", [text(&root.join("usr"))]).stdout;
+        let before = below_usr();
         dist.run("rpm", ["--root", text(&root), "--initdb"]);
         dist.run("rpm", ["--root", text(&root), "--ignorearch", "--install", text(&package)]);
+        has_pages(&dist, &root, &package);
         has_notices(&root.join("usr/share/licenses/ycred/THIRD-PARTY-LICENSES"), &package);
         dist.gets_a_token(&root.join("usr/bin/ycred"));
         for link in ["docker-credential-ycred", "kubectl-ycred"] {
             assert_eq!(fs::read_link(root.join("usr/bin").join(link)).expect(link), Path::new("ycred"));
         }
         dist.run("rpm", ["--root", text(&root), "--erase", "ycred"]);
-        assert!(
-            !root.join("usr/bin/ycred").exists() && !root.join("usr/share/doc/ycred").exists(),
-            "something is left"
-        );
+        let (before, after) = (before.lines(), below_usr());
+        let before: BTreeSet<&str> = before.collect();
+        let left: Vec<&str> =
+            after.lines().filter(|path| !before.contains(path) && !path.contains("/usr/lib")).collect();
+        assert!(left.is_empty(), "{left:?} is left");
     }
 }
 

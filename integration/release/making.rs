@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::harness::machine::require_root;
 use crate::harness::{Run, Sandbox, require_client};
 
 fn packaging() -> PathBuf {
@@ -99,11 +100,11 @@ umask 022
 cd "$WORK"
 name=ycred-v$VERSION-x86_64-unknown-linux-musl
 mkdir -p "stage/$name/man" "stage/$name/completions" dist
-for file in ycred man/ycred.1 completions/{ycred.bash,_ycred,ycred.fish} README.md CHANGELOG.md LICENSE-{APACHE,MIT} THIRD-PARTY-LICENSES; do
+for file in ycred man/ycred{,-pnpm,-token}.1 completions/{ycred.bash,_ycred,ycred.fish} README.md CHANGELOG.md LICENSE-{APACHE,MIT} THIRD-PARTY-LICENSES; do
     echo "$file" >"stage/$name/$file"
 done
 chmod 755 "stage/$name/ycred"
-echo docker-credential-ycred >"stage/$name/links"
+printf '%s\n' docker-credential-ycred ycred-pnpm >"stage/$name/links"
 echo 'licenses MIT AND ISC' >"stage/$name/BUILD"
 pack stage "$name" "dist/$name.tar.gz"
 "$tools/deb" x86_64-unknown-linux-musl "$VERSION" "stage/$name" dist
@@ -115,8 +116,15 @@ pack stage "$name" "dist/$name.tar.gz"
 /// Runs the script above in a directory.
 #[track_caller]
 fn make_packages(sandbox: &Sandbox, work: &Path) -> Run {
-    let call = sandbox.call("bash", ["-c", PACKAGES]).env("PACKAGING", packaging()).env("WORK", work);
-    call.env("VERSION", "0.2.0-rc.1").env("TMPDIR", work).run().succeeds()
+    make_packages_with(sandbox, work, work, "exec bash -c")
+}
+
+/// Runs the script above with another directory for temporary files, as the last argument of a command.
+#[track_caller]
+fn make_packages_with(sandbox: &Sandbox, work: &Path, temporary: &Path, command: &str) -> Run {
+    let command = format!("{command} \"$SCRIPT\"");
+    let call = sandbox.call("sh", ["-c", &command]).env("PACKAGING", packaging()).env("WORK", work);
+    call.env("SCRIPT", PACKAGES).env("VERSION", "0.2.0-rc.1").env("TMPDIR", temporary).run().succeeds()
 }
 
 #[test]
@@ -158,6 +166,47 @@ fn a_shared_directory_and_the_users_own_macros_change_no_package() {
     let expected = sums(ordinary.path("work/dist"));
     assert_eq!(expected.lines().count(), 3, "{expected}");
     assert_eq!(sums(work.join("dist")), expected);
+}
+
+#[test]
+fn each_page_of_the_archive_is_in_the_packages() {
+    if ["rpmbuild", "dpkg-deb", "bsdtar"].into_iter().any(|tool| require_client(tool).is_none()) {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let work = sandbox.path("work");
+    make_packages(&sandbox, &work);
+    let unpack = "mkdir deb rpm && dpkg-deb -x dist/*.deb deb && bsdtar -xf dist/*.rpm -C rpm && \
+                  find deb rpm -type f -name '*.1.gz' -exec gunzip -k {} + && ls -l deb/usr/share/man/man1";
+    let listed = sandbox.call("sh", ["-c", unpack]).run().succeeds();
+    for page in ["ycred", "ycred-pnpm", "ycred-token"] {
+        for package in ["deb", "rpm"] {
+            let path = work.join(package).join(format!("usr/share/man/man1/{page}.1"));
+            let content =
+                fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}\n{listed}", path.display()));
+            assert_eq!(content, format!("man/{page}.1\n"), "{package}\n{listed}");
+        }
+    }
+    // The other names have that of the program.
+    let link = fs::read_link(work.join("deb/usr/share/man/man1/docker-credential-ycred.1.gz")).expect("a link");
+    assert_eq!(link, Path::new("ycred.1.gz"));
+}
+
+#[test]
+fn the_file_system_of_temporary_files_changes_no_package() {
+    if require_client("rpmbuild").is_none() || require_client("dpkg-deb").is_none() || !require_root(&["unshare"]) {
+        return;
+    }
+    let [here, memory] = [Sandbox::new(), Sandbox::new()];
+    make_packages(&here, &here.path("work"));
+    let temporary = memory.path("work/memory");
+    fs::create_dir(&temporary).expect("a directory");
+    // A directory has another size there.
+    let mounted = "exec unshare --mount sh -c 'mount -t tmpfs none \"$TMPDIR\" && exec bash -c \"$1\"' sh";
+    make_packages_with(&memory, &memory.path("work"), &temporary, mounted);
+    let sums = |sandbox: &Sandbox| fs::read_to_string(sandbox.path("work/dist/SHA256SUMS")).expect("the digests");
+    assert_eq!(sums(&memory), sums(&here));
+    assert_eq!(sums(&here).lines().count(), 3);
 }
 
 /// The crates of the standard library in the bill of materials are those of the pinned version.
