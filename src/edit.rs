@@ -10,6 +10,7 @@ pub mod change;
 pub mod diff;
 pub mod dry_run;
 pub mod ini;
+pub mod installed;
 pub mod journal;
 pub mod json;
 pub mod lock;

@@ -11,6 +11,7 @@ use crate::disk::permission;
 use crate::disk::places::Places;
 use crate::disk::store::{self, Lock};
 use crate::edit::dry_run::DryRun;
+use crate::edit::installed::is_installed;
 use crate::edit::journal::{Journal, JournalEntry, What};
 use crate::edit::lock::{self, OwnersLock, Patience};
 use crate::edit::target::{self, TargetFile, Written};
@@ -269,6 +270,18 @@ impl Editor {
         }
     }
 
+    /// Removes ycred's own lock file if the journal is empty, so that nothing is left of setup. A process that has opened the file
+    /// before notices that.
+    pub fn remove_unused_lock(&self) {
+        let lock = self.directory.join(LOCK);
+        if !self.is_dry_run
+            && let Lock::Held(guard) = store::try_lock_existing(&lock)
+            && Journal::read(&self.directory).is_ok_and(|journal| journal.is_empty())
+        {
+            drop(guard.removing(lock));
+        }
+    }
+
     /// Reads a file, but not while its owner is changing it.
     ///
     /// # Errors
@@ -415,7 +428,9 @@ impl Editor {
             self.check_directory()?;
             let journal = self.journal()?;
             journal.check(&[], std::slice::from_ref(entry))?;
-            let is_ours = self.sharers(entry)?.is_empty() && self.dry_run.borrow().leads_to(&entry.file, target);
+            let is_ours = self.sharers(entry)?.is_empty()
+                && self.dry_run.borrow().leads_to(&entry.file, target)
+                && !is_installed(&entry.file);
             if is_ours {
                 permission::check_changeable(&entry.file).map_err(|error| cannot(&error))?;
                 self.dry_run.borrow_mut().link(&entry.file, before.as_deref());
@@ -425,7 +440,9 @@ impl Editor {
             return Ok(is_ours);
         }
         let _lock = self.lock()?;
-        let is_ours = self.sharers(entry)?.is_empty() && system::files::leads_to(&entry.file, target);
+        let is_ours = self.sharers(entry)?.is_empty()
+            && system::files::leads_to(&entry.file, target)
+            && !is_installed(&entry.file);
         let mut journal = self.journal()?;
         journal.check(&[], std::slice::from_ref(entry))?;
         target::remove_old_temporaries(&entry.file, self.clock.now());

@@ -285,6 +285,11 @@ impl Journal {
         &self.entries
     }
 
+    /// Returns true if nothing is left to undo: there is no entry, and no damaged one.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.damaged.is_empty()
+    }
+
     /// Returns the entry about the same place.
     pub fn find(&self, place: &JournalEntry) -> Option<&JournalEntry> {
         self.entries.iter().find(|entry| entry.is_same_place(place))

@@ -232,6 +232,54 @@ fn without_a_journal_links_go_by_their_form_except_those_of_a_package() {
 }
 
 #[test]
+fn the_links_of_an_installation_stay_also_if_setup_has_created_one_first() {
+    let mut machine = Machine::new();
+    fs::remove_file(machine.path("bin/ycred")).expect("removed");
+    let bin = machine.path("home/.local/bin");
+    fs::create_dir_all(&bin).expect("created");
+    let program = bin.join("ycred");
+    fs::hard_link(YCRED, &program).or_else(|_| fs::copy(YCRED, &program).map(drop)).expect("the program");
+    let links = ["docker-credential-ycred", "git-credential-ycred", "kubectl-ycred"];
+    for link in links {
+        symlink("ycred", bin.join(link)).expect("a link");
+    }
+    // As Homebrew links a package.
+    symlink(&program, machine.path("home/ycred-pnpm")).expect("a link");
+    symlink("../../ycred-pnpm", bin.join("ycred-pnpm")).expect("a link");
+    let list = "home/.local/share/ycred/installed";
+    let listed =
+        |links: &[&str]| links.iter().map(|link| format!("bin/{link}\n")).collect::<String>() + "bin/ycred\nbin/\n";
+    machine.world.sandbox.file(list, listed(&links));
+    machine.world.sandbox.set("PATH", std::env::join_paths([&bin, &machine.path("bin")]).expect("a PATH"));
+    let run = |arguments: &[&str]| machine.world.sandbox.call(&program, arguments).run().succeeds().stderr_is_empty();
+    let are_there = || links.iter().all(|link| fs::read_link(bin.join(link)).is_ok_and(|to| to == Path::new("ycred")));
+    // No client was ever set up.
+    for arguments in [&["unsetup", "--all", "--dry-run"][..], &["unsetup", "--all"], &["unsetup", "links"]] {
+        run(arguments).stdout_is("nothing to undo\n");
+        assert!(are_there(), "{arguments:?}");
+    }
+    run(&["setup", "docker", "-p", "prod"]).stdout_has("docker-credential-ycred-prod: linked to");
+    symlink("../config/prod.toml", machine.path("config/default.toml")).expect("a default profile");
+    run(&["setup", "docker", "--force"]).stdout_has("docker-credential-ycred: linked to ycred already");
+    run(&["unsetup", "--all"]);
+    assert!(are_there() && !bin.join("docker-credential-ycred-prod").is_symlink());
+    // Created by setup, then by the installer too.
+    fs::remove_file(bin.join("docker-credential-ycred")).expect("removed");
+    machine.world.sandbox.file(list, listed(&links[1..]));
+    run(&["setup", "docker"]).stdout_has("docker-credential-ycred: linked to");
+    machine.world.sandbox.file(list, listed(&links));
+    let dry = run(&["unsetup", "--all", "--dry-run"]);
+    assert!(!dry.stdout.contains("removed the link"), "{dry}");
+    run(&["unsetup", "--all"]).stdout_has("left, because the installer of ycred has created it too");
+    assert!(are_there() && machine.journal().is_empty());
+    assert!(crate::harness::files::names(&machine.path("state/setup")).is_empty(), "a lock is left");
+    // Without the list, nothing tells that it is not setup's.
+    fs::remove_file(machine.path(list)).expect("removed");
+    run(&["unsetup", "--all"]).stdout_has("docker-credential-ycred: removed the link");
+    assert!(!are_there() && bin.join("ycred-pnpm").exists());
+}
+
+#[test]
 fn with_krew_alone_setup_and_unsetup_leave_krews_own_link() {
     let mut machine = Machine::new();
     fs::remove_file(machine.path("bin/ycred")).expect("removed");

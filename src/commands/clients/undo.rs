@@ -10,6 +10,7 @@ use crate::commands::clients::profiles;
 use crate::commands::clients::program;
 use crate::commands::clients::report::{ChangeReport, Report};
 use crate::edit::change::EditPlan;
+use crate::edit::installed::is_installed;
 use crate::edit::journal::{JournalEntry, What};
 use crate::edit::place::redo;
 use crate::edit::splice::EditRefusal;
@@ -83,6 +84,7 @@ pub fn unsetup(call: &SetupCall<'_>, session: &Session<'_>) -> Result<Report> {
     }
     report.failures.extend(journal.damaged(Some(call.client.name)).cloned());
     name_left_links(&mut report);
+    call.editor.remove_unused_lock();
     Ok(report)
 }
 
@@ -110,6 +112,7 @@ pub fn unsetup_all(calls: &[SetupCall<'_>], session: &Session<'_>) -> Result<Rep
     }
     report.failures.extend(journal.damaged(None).cloned());
     name_left_links(&mut report);
+    first.editor.remove_unused_lock();
     Ok(report)
 }
 
@@ -265,6 +268,9 @@ fn unlink(
     report.is_changed = is_changed;
     report.summary = match (is_changed, sharers.is_empty()) {
         (true, _) => "removed the link".to_owned(),
+        (false, true) if is_installed(&entry.file) => {
+            "left, because the installer of ycred has created it too".to_owned()
+        }
         (false, true) => "nothing to undo, because the link is gone or leads elsewhere".to_owned(),
         (false, false) => format!("left for {}, which also uses the link", sharers.join(" and ")),
     };
@@ -285,7 +291,7 @@ fn helper_of(link: &Path) -> &str {
 
 /// Without a journal, removes a link to ycred that no known configuration names.
 ///
-/// Outside the home directory, these stay: a link that a package may have installed, because it has the plain name of a
+/// A link that belongs to an installation stays, in any directory. Outside the home directory, these stay too: a link that a package may have installed, because it has the plain name of a
 /// hook; a link of another user; and for root all links, because those in a directory such as `/usr/local/bin` serve every
 /// user of the machine. The report names the last kind.
 ///
@@ -306,7 +312,13 @@ pub fn unlink_by_form(call: &SetupCall<'_>, link: &Path, session: &Session<'_>) 
     let is_in_home = session.places.home.as_ref().is_some_and(|home| link.starts_with(home));
     let has_plain_name = programs::own_name(link).is_some_and(|file| (call.links)().contains(&file));
     let is_noted = call.editor.journal()?.entries().iter().any(|entry| entry.file == *link);
-    if !is_ours || is_noted || has_plain_name && !is_in_home || name_of(call, link, session).is_some() {
+    let is_of_installation = is_installed(link) || is_of_package(link);
+    if !is_ours
+        || is_noted
+        || is_of_installation
+        || has_plain_name && !is_in_home
+        || name_of(call, link, session).is_some()
+    {
         return Ok(report);
     }
     if !is_in_home {
@@ -323,6 +335,12 @@ pub fn unlink_by_form(call: &SetupCall<'_>, link: &Path, session: &Session<'_>) 
     (change.is_changed, change.summary) = (true, "removed the link".to_owned());
     report.changes.push(change);
     Ok(report)
+}
+
+/// Returns true if a package manager has linked the link of a package, such as Homebrew's in the home directory: `setup` links to
+/// the program itself.
+fn is_of_package(link: &Path) -> bool {
+    std::fs::read_link(link).is_ok_and(|target| target.file_name() == link.file_name())
 }
 
 /// Adds a line for each place that names ycred and that setup did not write. What the journal still has is named otherwise.
