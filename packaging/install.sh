@@ -17,21 +17,37 @@ prefix=
 from=
 force=
 
+# Removes what only this run needs.
+clean_up() {
+    [ -z "$scratch" ] || rm -rf "$scratch"
+    [ -z "$new" ] || rm -f "$new"
+    [ -z "$is_locked" ] || rm -f "$lock"
+}
+
 fail() { printf 'install.sh: error: %s\n' "$*" >&2; exit 1; }
 
-# Deletes what the list names, and the directories that the installation had created.
+# Deletes what the list names, and the directories that the installation had created. Adds to $left what it cannot delete.
 delete() {
+    left=
     while IFS= read -r path; do
         case $path in
-            */) ;;
+            */) continue ;;
             /* | *..*) fail "$list: unexpected path" ;;
-            # A copy beside the file is what an installation that was killed has left.
-            *) rm -f "$prefix/$path" "$prefix/$path.new" ;;
         esac
+        # This script creates no directory in the place of a file, so it is somebody else's.
+        if [ -d "$prefix/$path" ] && [ ! -L "$prefix/$path" ]; then
+            printf 'left %s: it is a directory, which this script has not created\n' "$prefix/$path"
+            continue
+        fi
+        # A copy beside the file is what an installation that was killed has left.
+        rm -f "$prefix/$path" "$prefix/$path.new" 2>/dev/null || left="$left $prefix/$path"
     done <"$list"
     # From the innermost to the outermost. What has other files in it stays.
     directories=$(sed -n 's|/$||p' "$list" | LC_ALL=C sort -r)
-    rm -f "$list"
+    rm -f "$lock" 2>/dev/null || true
+    # The list of what is left is needed for another attempt.
+    [ -z "$left" ] || return 0
+    rm -f "$list" || return 0
     printf '%s\n' "$directories" | while IFS= read -r directory; do
         case $directory in
             '' | *..*) continue ;;
@@ -42,14 +58,51 @@ delete() {
     done
 }
 
+# Runs a command as the user whose clients are configured: the one who called sudo, not root.
+as_user() {
+    if [ -n "$caller" ]; then sudo -n -H -u "$caller" -- "$@"; else "$@"; fi
+}
+
+# Prints what `ycred unsetup --all` would undo, and sets $advice if there is something.
+show_clients() {
+    caller='' advice=''
+    if [ "$(id -u)" -eq 0 ] && [ "${SUDO_USER:-root}" != root ]; then caller=$SUDO_USER; fi
+    [ -x "$prefix/bin/ycred" ] || return 0
+    if shown=$(as_user "$prefix/bin/ycred" unsetup --all --dry-run </dev/null 2>&1); then
+        case $shown in '' | 'nothing to undo') return 0 ;; esac
+        printf 'clients%s are still set up; `ycred unsetup --all` would do this:\n' "${caller:+ of $caller}"
+        advice='clients that still run ycred fail now'
+    else
+        printf 'clients%s may still be set up; `ycred unsetup --all --dry-run` failed:\n' "${caller:+ of $caller}"
+        advice='clients that still run ycred, if any, fail now'
+    fi
+    printf '%s\n' "$shown" | sed '/^dry run: nothing was written$/d; s/^/    /'
+    advice="$advice; to undo their setup, install ycred again, then run${caller:+ as $caller, without sudo}: ycred unsetup --all"
+}
+
 remove() {
     [ -f "$list" ] || fail "$list does not exist: nothing was installed there"
-    # What clients still have configured. A version without this command has nothing to undo.
-    if [ -x "$prefix/bin/ycred" ]; then
-        "$prefix/bin/ycred" unsetup --all --dry-run </dev/null 2>/dev/null || true
-    fi
+    take_lock
+    show_clients
     delete
+    [ -z "$left" ] || fail "cannot delete$left"
     printf 'removed ycred from %s\n' "$prefix"
+    [ -z "$advice" ] || printf '%s\n' "$advice"
+}
+
+# Waits until no other run of this script changes the same installation. The lock is a link to the number of the process, which
+# the end of the script removes.
+take_lock() {
+    waited=0
+    until ln -s "$$" "$lock" 2>/dev/null; do
+        [ -w "$prefix/share/ycred" ] || fail "cannot write to $prefix/share/ycred"
+        holder=$(readlink "$lock" || true)
+        [ "$waited" -lt 60 ] || fail "cannot create $lock${holder:+: process $holder has held it for a minute}"
+        waited=$((waited + 1))
+        # One that was killed has left it.
+        if [ -n "$holder" ] && ! kill -0 "$holder" 2>/dev/null; then rm -f "$lock"; else sleep 1; fi
+    done
+    is_locked=yes
 }
 
 get() {
@@ -103,8 +156,10 @@ contents() {
 
 # Fails if a file is in the way that this script has not installed. A link to a ycred is one that `ycred setup` has made.
 look_for_other_files() {
-    [ -z "$force" ] || return 0
     while read -r _ place _; do
+        # Not even with --force: a link or a file would get into it.
+        [ ! -d "$prefix/$place" ] || fail "$prefix/$place is a directory; move it away, then run the installer again"
+        [ -z "$force" ] || continue
         [ -e "$prefix/$place" ] || [ -L "$prefix/$place" ] || continue
         if [ -f "$list" ] && grep -qxFe "$place" "$list"; then continue; fi
         if [ -L "$prefix/$place" ]; then
@@ -118,7 +173,8 @@ look_for_other_files() {
 make() {
     [ ! -d "${1:-/}" ] || return 0
     make "${1%/*}"
-    mkdir "$1"
+    # Another program may create it at the same time.
+    reason=$(mkdir "$1" 2>&1) || { [ -d "$1" ] && return 0; fail "$reason"; }
     made="$made${1#"$prefix"/}/
 "
 }
@@ -141,11 +197,19 @@ put() {
     chmod "$3" "$new"
     if [ "$1" = ycred ]; then
         # Before it replaces a program that runs.
-        shown=$("$new" --version </dev/null) || {
+        code=0
+        shown=$("$new" --version </dev/null 2>"$scratch/reason") || code=$?
+        if [ "$code" -ne 0 ]; then
             rm -f "$new"
             [ -n "$is_update" ] || delete
-            fail "the program in $name.tar.gz does not run on this machine"
-        }
+            reason=$(tail -n 1 "$scratch/reason")
+            # The shell could not start it.
+            case $code-$reason in
+                126-*[Pp]ermission*)
+                    fail "no program may be run in $prefix/bin, which may be mounted with noexec; use --prefix for another directory" ;;
+            esac
+            fail "the program in $name.tar.gz does not run on this machine${reason:+: $reason}"
+        fi
     fi
     mv -f "$new" "$prefix/$2"
     new=
@@ -160,19 +224,14 @@ install() {
         *) fail "there is no package for $(uname -s) on $(uname -m)" ;;
     esac
     name=ycred-v$version-$target
-    made='' new='' shown='' is_update=''
     scratch=$(mktemp -d)
-    # dash runs the trap for EXIT after a signal only if the signal has a trap too.
-    trap 'rm -rf "$scratch"; [ -z "$new" ] || rm -f "$new"' EXIT
-    trap 'exit 129' HUP
-    trap 'exit 130' INT
-    trap 'exit 143' TERM
     fetch
     stage=$scratch/$name
     contents >"$scratch/contents"
     look_for_other_files
-    if [ -f "$list" ]; then is_update=yes; fi
     make "$prefix/share/ycred"
+    take_lock
+    if [ -f "$list" ]; then is_update=yes; fi
     touch "$list"
     while read -r source place mode; do put "$source" "$place" "$mode"; done <"$scratch/contents"
     # What an earlier version has installed and this one has not.
@@ -206,13 +265,25 @@ main() {
         shift
     done
     if [ -z "$prefix" ]; then
-        if [ "$(id -u)" -eq 0 ]; then prefix=/usr/local; else prefix=${HOME:?}/.local; fi
+        if [ "$(id -u)" -eq 0 ]; then
+            prefix=/usr/local
+        else
+            [ -n "${HOME-}" ] || fail "HOME is not set; use --prefix DIRECTORY"
+            prefix=$HOME/.local
+        fi
     fi
     case $prefix in /*) ;; *) fail "--prefix must be absolute" ;; esac
     while [ "$prefix" != "${prefix%/}" ]; do prefix=${prefix%/}; done
     # What was installed, one path a line: each file relative to the prefix, and with a slash at the end each directory that
     # did not exist before. The prefix and the directories above it are absolute.
     list=$prefix/share/ycred/installed
+    lock=$prefix/share/ycred/lock
+    made='' new='' shown='' is_update='' is_locked='' scratch=''
+    # dash runs the trap for EXIT after a signal only if the signal has a trap too.
+    trap 'clean_up' EXIT
+    trap 'exit 129' HUP
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
     umask 022
     "$action"
 }

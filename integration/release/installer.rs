@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::harness::files::{mode, set_mode};
+use crate::harness::machine::require_root;
 use crate::harness::{Run, Sandbox};
 
 /// Makes a directory as `packaging/release` does, with one archive for this machine. Its program only prints its version.
@@ -226,7 +227,7 @@ fn a_program_that_does_not_run_is_not_installed() {
     let packaging = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging");
     let call = || installer.sandbox.call("sh", ["-c", break_program]).env("PACKAGING", &packaging);
     call().run().succeeds();
-    installer.run(&prefix, &[]).fails().stderr_has("does not run on this machine").stdout_is("");
+    installer.run(&prefix, &[]).fails().stderr_has("does not run on this machine: ").stdout_is("");
     assert!(!prefix.exists(), "{:?}", installer.tree(&prefix));
     // An update leaves the program that runs.
     installer.release("1.2.2", "docker-credential-ycred", "ycred.1");
@@ -274,6 +275,152 @@ fn a_signal_leaves_no_half_file_and_no_temporary_directory() {
     );
     installer.remove(&prefix);
     assert!(!prefix.exists());
+}
+
+/// Stands in for the installed program: prints what would be undone.
+fn say(prefix: &Path, script: &str) {
+    let program = prefix.join("bin/ycred");
+    fs::write(&program, format!("#!/bin/sh\n[ \"$*\" = 'unsetup --all --dry-run' ] || exit 9\n{script}\n"))
+        .expect("written");
+}
+
+#[test]
+fn removal_goes_on_after_it_has_said_what_clients_still_run() {
+    let installer = Installer::new();
+    let prefix = installer.sandbox.path("work/prefix");
+    let removed = format!("removed ycred from {}\n", prefix.display());
+    let again = "to undo their setup, install ycred again, then run: ycred unsetup --all\n";
+    let remove = |script: &str| {
+        installer.install(&prefix);
+        say(&prefix, script);
+        let run = installer.run(&prefix, &["--remove"]).succeeds().stderr_is_empty();
+        assert!(!prefix.exists(), "{run}");
+        run.stdout
+    };
+    assert_eq!(remove("echo nothing to undo"), removed);
+    assert_eq!(
+        remove("echo 'config.json: cr.yandex: restored'; echo '- \"a\"'; echo 'dry run: nothing was written'"),
+        format!(
+            "clients are still set up; `ycred unsetup --all` would do this:\n    config.json: cr.yandex: restored\n    \
+             - \"a\"\n{removed}clients that still run ycred fail now; {again}"
+        )
+    );
+    assert_eq!(
+        remove("echo 'ycred: error: no directory' >&2; exit 3"),
+        format!(
+            "clients may still be set up; `ycred unsetup --all --dry-run` failed:\n    ycred: error: no directory\n\
+             {removed}clients that still run ycred, if any, fail now; {again}"
+        )
+    );
+}
+
+/// Root's own clients are others than those of the user who calls sudo.
+#[test]
+fn with_sudo_the_clients_of_the_user_are_looked_at() {
+    if !require_root(&[]) {
+        return;
+    }
+    let installer = Installer::new();
+    let prefix = installer.sandbox.path("work/prefix");
+    installer.sandbox.script(
+        "bin/sudo",
+        "#!/bin/sh\n[ \"$1 $2 $3 $4 $5\" = '-n -H -u you --' ] || exit 9\nshift 5\nAS=you exec \"$@\"\n",
+    );
+    installer.install(&prefix);
+    say(&prefix, "[ \"$AS\" = you ] || { echo nothing to undo; exit; }\necho 'config.json: restored'");
+    let script = installer.sandbox.path("work/dist/install.sh");
+    let call = installer.sandbox.call("sh", [script.as_path(), Path::new("--remove"), Path::new("--prefix"), &prefix]);
+    let run = call.env("SUDO_USER", "you").run().succeeds();
+    run.stdout_has(
+        "clients of you are still set up; `ycred unsetup --all` would do this:\n    config.json: restored\n",
+    )
+    .stdout_has("install ycred again, then run as you, without sudo: ycred unsetup --all\n");
+    assert!(!prefix.exists());
+}
+
+#[test]
+fn a_directory_in_the_place_of_a_link_is_neither_filled_nor_removed() {
+    let installer = Installer::new();
+    let prefix = installer.sandbox.path("work/prefix");
+    for place in ["bin/ycred", "bin/kubectl-ycred"] {
+        let directory = prefix.join(place);
+        fs::create_dir_all(directory.join("own")).expect("a directory");
+        let before = installer.tree(&prefix);
+        for more in [&[][..], &["--force"]] {
+            let run = installer.run(&prefix, more).fails().stdout_is("");
+            let error = format!("install.sh: error: {} is a directory; move it away", directory.display());
+            assert!(run.stderr.starts_with(&error) && run.stderr.lines().count() == 1, "{run}");
+            assert_eq!(installer.tree(&prefix), before);
+        }
+        fs::remove_dir_all(&prefix).expect("removed");
+    }
+    installer.install(&prefix);
+    let directory = prefix.join("bin/docker-credential-ycred");
+    fs::remove_file(&directory).expect("removed");
+    fs::create_dir(&directory).expect("a directory");
+    let run = installer.run(&prefix, &["--remove"]).succeeds().stderr_is_empty();
+    run.stdout_has(&format!("left {}: it is a directory", directory.display())).stdout_has("removed ycred from");
+    assert_eq!(installer.tree(&prefix), ["bin/", "bin/docker-credential-ycred/"]);
+}
+
+#[test]
+fn removal_goes_on_after_a_file_that_cannot_be_deleted_and_can_be_repeated() {
+    let installer = Installer::new();
+    let prefix = installer.sandbox.path("work/prefix");
+    installer.install(&prefix);
+    // Stands in for a file that the system protects.
+    let stand_in = installer
+        .sandbox
+        .script("bin/rm", "#!/bin/sh\ncase $* in */bin/ycred\\ *) exit 1 ;; esac\nexec /bin/rm \"$@\"\n");
+    let left = prefix.join("bin/ycred");
+    let run = installer.run(&prefix, &["--remove"]).fails();
+    assert_eq!(run.stderr, format!("install.sh: error: cannot delete {}\n", left.display()));
+    assert_eq!(installer.tree(&prefix.join("bin")), ["ycred"]);
+    fs::remove_file(stand_in).expect("removed");
+    installer.remove(&prefix);
+    assert!(!prefix.exists());
+}
+
+#[test]
+fn two_installers_at_once_wait_for_each_other_and_for_no_killed_one() {
+    let installer = Installer::new();
+    let prefix = installer.sandbox.path("work/prefix");
+    // Between the look for a directory and its creation, and between a copy and its new name.
+    for tool in ["mkdir", "mv"] {
+        installer.sandbox.script(format!("bin/{tool}"), &format!("#!/bin/sh\nsleep 0.05\nexec /bin/{tool} \"$@\"\n"));
+    }
+    let both = "sh dist/install.sh --prefix \"$1\" & sh dist/install.sh --prefix \"$1\" && wait $!";
+    let run = installer.sandbox.call("sh", [Path::new("-c"), Path::new(both), Path::new("sh"), &prefix]).run();
+    let run = run.succeeds().stderr_is_empty();
+    assert_eq!(run.stdout.matches("installed ycred 1.2.3").count(), 2, "{run}");
+    let lock = prefix.join("share/ycred/lock");
+    assert!(!lock.is_symlink() && prefix.join("bin/ycred").exists());
+    // Beyond the numbers of processes.
+    std::os::unix::fs::symlink("2147483646", &lock).expect("a link");
+    installer.install(&prefix);
+    assert!(!lock.is_symlink());
+    installer.remove(&prefix);
+    assert!(!prefix.exists());
+}
+
+#[test]
+fn a_missing_home_and_a_directory_in_which_no_program_runs_are_named() {
+    let installer = Installer::new();
+    installer.sandbox.script("bin/id", "#!/bin/sh\necho 1000\n");
+    let script = installer.sandbox.path("work/dist/install.sh");
+    let run = installer.sandbox.call("sh", [&script]).without("HOME").run().exits(1).stdout_is("");
+    assert_eq!(run.stderr, "install.sh: error: HOME is not set; use --prefix DIRECTORY\n");
+    if !require_root(&["unshare"]) {
+        return;
+    }
+    let prefix = installer.sandbox.path("work/mounted");
+    fs::create_dir(&prefix).expect("a directory");
+    let mounted =
+        "mount -t tmpfs -o noexec none \"$1\" && sh dist/install.sh --prefix \"$1\"; code=$?; ls \"$1\"; exit $code";
+    let arguments = ["--mount", "sh", "-c", mounted, "sh"].map(Path::new);
+    let run = installer.sandbox.call("unshare", arguments).and([&prefix]).run().exits(1).stdout_is("");
+    let error = format!("no program may be run in {}/bin, which may be mounted with noexec", prefix.display());
+    run.stderr_has(&error).stderr_has("use --prefix");
 }
 
 /// Stands in for cargo, which would build for minutes.
