@@ -241,22 +241,32 @@ cp "$PACKAGING/tools/lib" "$PACKAGING/tools/pins" packaging/tools/
 cat >packaging/release <<'END'
 #!/bin/sh
 set -eu
-name=ycred-v1.0.0-$1
 commit=$(git rev-parse HEAD)
-mkdir -p "$CARGO_TARGET_DIR/dist" "$CARGO_TARGET_DIR/stage/$name"
-cd "$CARGO_TARGET_DIR/stage/$name"
-echo program >ycred
-chmod 755 ycred
-ln -sf ycred docker-credential-ycred
-printf 'version 1.0.0\ntarget %s\ncommit %s\nstandard-library %s\n' \
-    "$1" "$commit" "${YCRED_BUILD_STD:+source}${YCRED_RUSTUP:+rustup}" >BUILD
-cd ..
-tar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -cf - "$name" | gzip -n >"../dist/$name.tar.gz"
+for target in "$@"; do
+    name=ycred-v1.0.0-$target
+    mkdir -p "$CARGO_TARGET_DIR/dist" "$CARGO_TARGET_DIR/stage/$name"
+    cd "$CARGO_TARGET_DIR/stage/$name"
+    echo program >ycred
+    chmod 755 ycred
+    ln -sf ycred docker-credential-ycred
+    printf 'version 1.0.0\ntarget %s\ncommit %s\nstandard-library %s\npackages llvm=1:1 rustc=%s\n' \
+        "$target" "$commit" "${YCRED_BUILD_STD:+source}${YCRED_RUSTUP:+rustup}" "$(cat "$HOME/rustc" 2>/dev/null || echo 1)" >BUILD
+    cd ..
+    tar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -cf - "$name" | gzip -n >"../dist/$name.tar.gz"
+    cd ../dist
+    echo "$target" >"$name.cdx.json"
+    case $target in
+        x86_64-*) echo deb >ycred_1.0.0-1_amd64.deb; echo rpm >ycred-1.0.0-1.x86_64.rpm ;;
+        aarch64-*) echo deb >ycred_1.0.0-1_arm64.deb ;;
+    esac
+done
+tar --mtime=@0 --owner=0 --group=0 -cf ycred-v1.0.0-oci.tar ../stage
+printf "url='%s'\n" "${YCRED_RELEASE_URL-}" >install.sh
 END
 chmod 755 packaging/release
 git add .
 build() {
-    CARGO_TARGET_DIR=$PWD/../$1 packaging/release x86_64-unknown-linux-musl
+    CARGO_TARGET_DIR=$PWD/../$1 YCRED_RELEASE_URL=https://example.com/v1 packaging/release x86_64-unknown-linux-musl aarch64-unknown-linux-musl
 }
 git commit --quiet -m first
 YCRED_BUILD_STD=1 build first
@@ -287,9 +297,13 @@ impl Releases {
     }
 
     fn verify(&self, of: &str) -> Run {
-        let archive = self.sandbox.path(format!("work/{of}/dist/{ARCHIVE}"));
+        self.verify_files(of, &[ARCHIVE])
+    }
+
+    fn verify_files(&self, of: &str, names: &[&str]) -> Run {
+        let files = names.iter().map(|name| self.sandbox.path(format!("work/{of}/dist/{name}")));
         // What a machine has installed does not decide which standard library is used.
-        let call = self.sandbox.call(self.sandbox.path("work/repository/packaging/verify"), [archive]);
+        let call = self.sandbox.call(self.sandbox.path("work/repository/packaging/verify"), files);
         call.env("YCRED_RUSTUP", if of == "rustup" { "" } else { "1" }).run()
     }
 
@@ -327,6 +341,42 @@ fn an_archive_is_built_again_with_the_standard_library_that_it_has() {
     releases.verify("rustup").succeeds().stdout_has("the same bytes");
     releases.change("sed -i /standard-library/d BUILD");
     releases.verify("changed").fails().stderr_has("does not say where the standard library is from");
+}
+
+#[test]
+fn every_file_of_a_release_is_checked_with_the_archive_beside_it() {
+    let releases = Releases::new();
+    let names = [
+        "ycred-v1.0.0-aarch64-unknown-linux-musl.cdx.json",
+        "ycred_1.0.0-1_arm64.deb",
+        "ycred-1.0.0-1.x86_64.rpm",
+        "ycred-v1.0.0-oci.tar",
+        "install.sh",
+    ];
+    let run = releases.verify_files("first", &names).succeeds();
+    for name in names {
+        assert!(run.stdout.contains(&format!("{name}: the same bytes")), "{run}");
+        assert!(releases.verify_files("first", &[name]).succeeds().stdout.lines().count() == 1);
+    }
+    let file = |name: &str| releases.sandbox.path(format!("work/first/dist/{name}"));
+    for name in ["ycred_1.0.0-1_arm64.deb", "install.sh"] {
+        let content = fs::read_to_string(file(name)).expect("a file");
+        fs::write(file(name), format!("{content}more\n")).expect("written");
+        let run = releases.verify_files("first", &[ARCHIVE, name]).exits(1);
+        run.stdout_has(&format!("{ARCHIVE}: the same bytes")).stdout_has(&format!("{name}: different\n"));
+    }
+    fs::rename(file("ycred-v1.0.0-aarch64-unknown-linux-musl.tar.gz"), file("moved")).expect("renamed");
+    releases.verify_files("first", &["ycred_1.0.0-1_arm64.deb"]).fails().stderr_has("its target is not beside it");
+    releases.verify_files("first", &["moved"]).fails().stderr_has("moved: packaging/release makes no such file");
+}
+
+#[test]
+fn another_package_of_the_compiler_is_named_with_both_versions() {
+    let releases = Releases::new();
+    releases.sandbox.file("home/rustc", "2\n");
+    let run = releases.verify("first").exits(1).stdout_has(": different");
+    let named: Vec<&str> = run.stdout.lines().filter(|line| line.contains("this machine has")).collect();
+    assert_eq!(named, ["rustc: built with 1, this machine has 2"], "{run}");
 }
 
 #[test]
