@@ -24,19 +24,19 @@
 //! long as well, the next waiter takes its place. A lock that does not work costs an extra request, but never the token.
 //!
 //! A fetch that began before a logout stores nothing: it looks at the id of the last logout in the record, and at the mark of
-//! the last `logout --all` (`last_logout`).
+//! the last `logout --all` (`logout`).
 //!
 //! Nothing here uses the network: [`crate::obtain`] makes the requests.
 
 pub mod attempt;
 pub mod failure;
 pub mod freshness;
-mod last_logout;
+pub mod logout;
 pub mod record;
 pub mod sharing_group;
 mod watched_files;
 
-use std::cell::{Cell, OnceCell};
+use std::cell::OnceCell;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -50,12 +50,12 @@ use crate::base::identity::{Identity, WatchedFile};
 use crate::base::secret::Secret;
 use crate::cache::attempt::Attempt;
 use crate::cache::freshness::{RenewalRules, Requirements};
-use crate::cache::last_logout::{LastLogout, is_read_only, mark_logout};
+use crate::cache::logout::{LastLogout, LogoutPatience, RemovedToken, is_read_only, mark_logout};
 use crate::cache::record::Record;
 use crate::cache::sharing_group::{LockName, SharingGroup};
 use crate::cache::watched_files::Snapshot;
 use crate::disk::places::CacheDirectory;
-use crate::disk::store::{FileState, Lock, LockGuard, LockHolder, NameList};
+use crate::disk::store::{FileState, Lock, LockHolder, NameList};
 use crate::disk::sweep::Removal;
 use crate::disk::turn::{Turn, TurnBusy, TurnGuard, TurnPatience};
 use crate::disk::{store, sweep, turn};
@@ -68,10 +68,6 @@ const AUXILIARY_LIFETIME: i64 = 24 * 3_600_000;
 
 /// How many identities `logout --all` deletes before it lets other processes replace a record.
 const DELETED_AT_ONCE: usize = 32;
-
-/// How long to wait for other processes that are replacing records, where it matters less whether the record is replaced.
-const SHORT_PATIENCE: TurnPatience =
-    TurnPatience { in_all: Duration::from_millis(400), with_one: Duration::from_millis(100) };
 
 /// The part of the name of a relief leader's lock that precedes the extension.
 const RELIEF: &str = ".relief";
@@ -214,37 +210,6 @@ fn names_in_time(directory: &Path, deadline: &Deadline, clock: &dyn Clock) -> io
     let is_in_time = |count: usize| !count.is_multiple_of(256) || !deadline.left(clock).is_zero();
     let NameList { names, next } = store::names_from(directory, None, is_in_time)?;
     Ok(next.is_none().then_some(names))
-}
-
-/// How long a logout waits for its turn. Once it has waited in vain, it waits no longer for any other record: the process whose
-/// turn it is has stopped, and cannot be deprived of it.
-#[derive(Default)]
-pub struct LogoutPatience {
-    is_lost: Cell<bool>,
-}
-
-impl LogoutPatience {
-    fn current(&self) -> TurnPatience {
-        let in_all = if self.is_lost.get() { Duration::ZERO } else { SHORT_PATIENCE.in_all };
-        TurnPatience { in_all, ..SHORT_PATIENCE }
-    }
-
-    /// For a logout that replaces no record.
-    fn wait_for_turn(&self, directory: &Path, clock: &dyn Clock) -> Option<LockGuard> {
-        match turn::wait_for_turn(directory, self.current(), clock) {
-            Lock::Held(guard) => Some(guard),
-            Lock::Impossible(_) => None,
-            Lock::Busy => {
-                self.is_lost.set(true);
-                None
-            }
-        }
-    }
-
-    fn turn(&self, directory: &Path, clock: &dyn Clock) -> Option<Turn> {
-        let turn = Turn::wait(directory, self.current(), clock);
-        turn.inspect_err(|TurnBusy| self.is_lost.set(true)).ok().filter(Turn::is_exclusive)
-    }
 }
 
 fn contains(content: &[u8], mark: &[u8]) -> bool {
@@ -651,7 +616,7 @@ impl<'a> Entry<'a> {
     ///
     /// Returns false if another attempt was stored since that record was read, or if it cannot be written.
     pub fn store_back_off(&self, before: &Record, clock: &dyn Clock) -> bool {
-        let Ok(mut turn) = self.slot.turn(SHORT_PATIENCE, clock) else { return false };
+        let Ok(mut turn) = self.slot.turn(TurnPatience::SHORT, clock) else { return false };
         let Ok(last_logout) = self.slot.last_logout() else { return false };
         let current = self.load().ok().flatten().filter(|current| current.attempt == before.attempt);
         current.filter(|current| current.token.is_some()).is_some_and(|current| {
@@ -695,7 +660,7 @@ impl<'a> Entry<'a> {
     /// # Errors
     /// The record cannot be written.
     pub fn store_account(&self, token: &Secret, account: &Account, clock: &dyn Clock) -> io::Result<()> {
-        let Ok(mut turn) = self.slot.turn(SHORT_PATIENCE, clock) else { return Ok(()) };
+        let Ok(mut turn) = self.slot.turn(TurnPatience::SHORT, clock) else { return Ok(()) };
         let last_logout = self.slot.last_logout()?;
         let Ok(Some(mut record)) = self.load() else { return Ok(()) };
         if record.token.as_ref().is_none_or(|stored| stored.secret != *token) {
@@ -714,7 +679,7 @@ impl<'a> Entry<'a> {
     /// The record cannot be written.
     pub fn reject(&self, token: &Secret, group: &SharingGroup, clock: &dyn Clock) -> io::Result<bool> {
         let Lock::Held(_guard) = self.slot.try_lock(&group.lock_name()) else { return Ok(false) };
-        let Ok(mut turn) = self.slot.turn(SHORT_PATIENCE, clock) else { return Ok(false) };
+        let Ok(mut turn) = self.slot.turn(TurnPatience::SHORT, clock) else { return Ok(false) };
         let last_logout = self.slot.last_logout()?;
         let Ok(Some(record)) = self.load() else { return Ok(false) };
         if record.token.as_ref().is_none_or(|stored| stored.secret != *token) {
@@ -744,14 +709,6 @@ pub struct Successor {
     pub until: Timestamp,
     /// See [`LockHolder::likeness`].
     pub likeness: u64,
-}
-
-/// The token that `logout` deleted, if any.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RemovedToken {
-    Nothing,
-    /// When the deleted token expires.
-    Token(Timestamp),
 }
 
 #[cfg(test)]
@@ -796,7 +753,7 @@ mod tests {
             is_relief: false,
             requester,
             time_limit: Duration::from_secs(15),
-            patience: SHORT_PATIENCE,
+            patience: TurnPatience::SHORT,
         }
     }
 
@@ -926,7 +883,7 @@ mod tests {
         let stored = fixture.store(Ok(token("t1.old", HOUR, HOUR)), None);
         let before = entry.slot.last_logout().expect("readable");
         // This process has checked the mark, and is stopped in its turn.
-        let mut turn = entry.slot.turn(SHORT_PATIENCE, &clock()).unwrap_or_else(|TurnBusy| panic!("nobody else"));
+        let mut turn = entry.slot.turn(TurnPatience::SHORT, &clock()).unwrap_or_else(|TurnBusy| panic!("nobody else"));
         entry.slot.clear(&LogoutPatience::default(), &clock()).expect("deleted");
         assert!(fixture.load().expect("a record").is_emptied());
         assert!(!entry.write_unless_logged_out(&mut turn, &stored, &before).expect("no error"));
@@ -942,7 +899,7 @@ mod tests {
         let stored = fixture.store(Ok(token("t1.old", HOUR, HOUR)), None);
         let before = entry.slot.last_logout().expect("readable");
         // This process has checked the mark.
-        let mut turn = entry.slot.turn(SHORT_PATIENCE, &clock()).unwrap_or_else(|TurnBusy| panic!("nobody else"));
+        let mut turn = entry.slot.turn(TurnPatience::SHORT, &clock()).unwrap_or_else(|TurnBusy| panic!("nobody else"));
         assert!(!turn.is_exclusive());
         entry.slot.clear(&LogoutPatience::default(), &clock()).expect("deleted");
         assert!(fixture.load().expect("a record").is_emptied());
@@ -956,7 +913,7 @@ mod tests {
         let entry = fixture.cache.entry(&fixture.identity);
         fixture.store(Ok(token("t1.old", HOUR, HOUR)), None);
         let before = entry.slot.last_logout().expect("readable");
-        let _stopped = entry.slot.turn(SHORT_PATIENCE, &clock()).unwrap_or_else(|TurnBusy| panic!("nobody else"));
+        let _stopped = entry.slot.turn(TurnPatience::SHORT, &clock()).unwrap_or_else(|TurnBusy| panic!("nobody else"));
         entry.slot.clear(&LogoutPatience::default(), &clock()).expect("deleted");
         assert!(fixture.load().expect("a record").is_emptied());
         assert_eq!(entry.slot.last_logout().expect("readable"), before);
@@ -969,7 +926,7 @@ mod tests {
         let stored = fixture.store(Ok(token("t1.old", HOUR, HOUR)), None);
         let before = entry.slot.last_logout().expect("readable");
         let path = entry.slot.path(store::RECORD).expect("a path");
-        let mut turn = entry.slot.turn(SHORT_PATIENCE, &clock()).unwrap_or_else(|TurnBusy| panic!("nobody else"));
+        let mut turn = entry.slot.turn(TurnPatience::SHORT, &clock()).unwrap_or_else(|TurnBusy| panic!("nobody else"));
         // It has replaced the record, and is stopped before it looks at the mark again.
         assert!(turn.replace(&path, &serde_json::to_vec(&stored).expect("JSON")).expect("written"));
         mark_logout(entry.slot.directory().expect("a cache")).expect("written");
@@ -1007,7 +964,7 @@ mod tests {
         let entry = fixture.cache.entry(&fixture.identity);
         let old = fixture.store(Ok(token("t1.old", HOUR, HOUR)), None);
         let last_logout = entry.slot.last_logout().expect("readable");
-        let mut turn = entry.slot.turn(SHORT_PATIENCE, &clock()).unwrap_or_else(|TurnBusy| panic!("nobody else"));
+        let mut turn = entry.slot.turn(TurnPatience::SHORT, &clock()).unwrap_or_else(|TurnBusy| panic!("nobody else"));
         let clock = clock();
         let waits = [2 * HOUR, 3 * HOUR].map(|left| {
             let (outcome, requester, began) = (Ok(token("t1.new", left, HOUR)), Requester::default(), clock.elapsed());
@@ -1019,7 +976,7 @@ mod tests {
             assert_eq!(fixture.load().and_then(|record| secret_of(&record)).as_deref(), Some("t1.new"));
             clock.elapsed() - began
         });
-        assert!(waits[0] >= SHORT_PATIENCE.with_one && waits[0] < SHORT_PATIENCE.in_all, "{waits:?}");
+        assert!(waits[0] >= TurnPatience::SHORT.with_one && waits[0] < TurnPatience::SHORT.in_all, "{waits:?}");
         assert_eq!(waits[1], Duration::ZERO);
         // It goes on.
         assert!(!entry.write_unless_logged_out(&mut turn, &old, &last_logout).expect("no error"));
@@ -1031,7 +988,7 @@ mod tests {
         // Another process takes the turn away while this one looks at the mark of the last logout.
         let fixture = fixture();
         let entry = fixture.cache.entry(&fixture.identity);
-        let mut slow = entry.slot.turn(SHORT_PATIENCE, &clock()).unwrap_or_else(|TurnBusy| panic!("nobody else"));
+        let mut slow = entry.slot.turn(TurnPatience::SHORT, &clock()).unwrap_or_else(|TurnBusy| panic!("nobody else"));
         fixture.store(Ok(token("t1.other", HOUR, HOUR)), None);
         let record = fixture.load().expect("a record");
         let last_logout = entry.slot.last_logout().expect("readable");
@@ -1186,7 +1143,7 @@ mod tests {
         let _guard = turn::try_turn(slot.directory().expect("a cache"));
         let clock = clock();
         let successor = |has_waited_long, in_all| {
-            let turn = TurnPatience { in_all, ..SHORT_PATIENCE };
+            let turn = TurnPatience { in_all, ..TurnPatience::SHORT };
             let (patience, until) = (Duration::from_secs(2), NOW.shifted(HOUR));
             let successor = Successor { patience, has_waited_long, until, turn, likeness: 1 };
             slot.try_relief(&group, &successor, &clock)
@@ -1195,8 +1152,8 @@ mod tests {
         assert!(matches!(successor(false, Duration::ZERO), Lock::Busy));
         assert!(matches!(successor(true, Duration::ZERO), Lock::Held(_)));
         let began = clock.elapsed();
-        assert!(matches!(successor(false, SHORT_PATIENCE.in_all), Lock::Held(_)));
-        assert!(clock.elapsed() - began < SHORT_PATIENCE.in_all);
+        assert!(matches!(successor(false, TurnPatience::SHORT.in_all), Lock::Held(_)));
+        assert!(clock.elapsed() - began < TurnPatience::SHORT.in_all);
     }
 
     #[test]
@@ -1206,7 +1163,7 @@ mod tests {
         let patience = Duration::from_secs(2);
         let until = NOW.shifted(HOUR);
         let try_at = |seconds: i64, has_waited_long| {
-            let successor = Successor { patience, has_waited_long, until, turn: SHORT_PATIENCE, likeness: 1 };
+            let successor = Successor { patience, has_waited_long, until, turn: TurnPatience::SHORT, likeness: 1 };
             slot.try_relief(&group, &successor, &FixedClock::at(NOW.shifted(seconds * SECOND)))
         };
         let Lock::Held(first) = try_at(0, false) else { panic!("nobody else") };
@@ -1400,7 +1357,7 @@ mod tests {
                     patience: Duration::ZERO,
                     has_waited_long: false,
                     until: NOW,
-                    turn: SHORT_PATIENCE,
+                    turn: TurnPatience::SHORT,
                     likeness: 1,
                 },
                 &clock(),

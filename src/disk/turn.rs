@@ -34,6 +34,11 @@ pub struct TurnPatience {
     pub with_one: Duration,
 }
 
+impl TurnPatience {
+    /// For records that matter less.
+    pub const SHORT: Self = Self { in_all: Duration::from_millis(400), with_one: Duration::from_millis(100) };
+}
+
 /// The right to replace a record.
 pub struct Turn {
     place: PathBuf,

@@ -1,5 +1,6 @@
-//! The mark of the last `logout --all`: a fetch that began before it stores nothing.
+//! What a logout leaves behind, and how long it waits for other processes.
 //!
+//! The mark of the last `logout --all`: a fetch that began before it stores nothing.
 //! `logout --all` removes records. A fetch that was under way would find no record afterwards, as if there had never been one.
 //! So it also replaces a small file in the cache directory. A fetch reads it when it begins and, with the directory locked,
 //! before it stores its result. The file is never removed.
@@ -7,13 +8,18 @@
 //! A logout of one profile leaves a record that says so instead, and later records keep the logout's id. A sweep that removes
 //! such a record also writes a new mark, and so does a logout that cannot lock the directory.
 
+use std::cell::Cell;
 use std::io;
 use std::io::ErrorKind;
 use std::path::Path;
+use std::time::Duration;
 
+use crate::base::clock::{Clock, Timestamp};
 use crate::base::random;
 use crate::disk::store;
-use crate::disk::store::FileState;
+use crate::disk::store::{FileState, Lock, LockGuard};
+use crate::disk::turn;
+use crate::disk::turn::{Turn, TurnBusy, TurnPatience};
 
 const FILE: &str = "last-logout";
 
@@ -57,4 +63,43 @@ pub(super) fn mark_logout(directory: &Path) -> io::Result<()> {
 
 pub(super) fn is_read_only(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem)
+}
+
+/// The token that `logout` deleted, if any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RemovedToken {
+    Nothing,
+    /// When the deleted token expires.
+    Token(Timestamp),
+}
+
+/// How long a logout waits for its turn. Once it has waited in vain, it waits no longer for any other record: the process whose
+/// turn it is has stopped, and cannot be deprived of it.
+#[derive(Default)]
+pub struct LogoutPatience {
+    is_lost: Cell<bool>,
+}
+
+impl LogoutPatience {
+    fn current(&self) -> TurnPatience {
+        let in_all = if self.is_lost.get() { Duration::ZERO } else { TurnPatience::SHORT.in_all };
+        TurnPatience { in_all, ..TurnPatience::SHORT }
+    }
+
+    /// For a logout that replaces no record.
+    pub(super) fn wait_for_turn(&self, directory: &Path, clock: &dyn Clock) -> Option<LockGuard> {
+        match turn::wait_for_turn(directory, self.current(), clock) {
+            Lock::Held(guard) => Some(guard),
+            Lock::Impossible(_) => None,
+            Lock::Busy => {
+                self.is_lost.set(true);
+                None
+            }
+        }
+    }
+
+    pub(super) fn turn(&self, directory: &Path, clock: &dyn Clock) -> Option<Turn> {
+        let turn = Turn::wait(directory, self.current(), clock);
+        turn.inspect_err(|TurnBusy| self.is_lost.set(true)).ok().filter(Turn::is_exclusive)
+    }
 }
