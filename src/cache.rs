@@ -304,6 +304,11 @@ impl Slot<'_> {
         })
     }
 
+    /// Returns true if there is a record file or another object in its place, or if that is not known.
+    pub fn exists(&self) -> bool {
+        self.path(store::RECORD).is_ok_and(|path| path.try_exists().unwrap_or(true))
+    }
+
     /// Replaces the record file.
     ///
     /// Checks the directory again first, because root could otherwise write into another user's directory.
@@ -366,11 +371,14 @@ impl Slot<'_> {
         }
     }
 
-    /// Returns true if the relief leader is a process with another [`LockHolder::likeness`], whose failure may not count for this
-    /// one.
-    pub fn has_unlike_relief(&self, name: &LockName, likeness: u64) -> bool {
-        let holder = || store::recorded_holder(&self.path(&lock_extension(name, RELIEF)).ok()?)?.likeness;
-        holder().is_some_and(|of_holder| of_holder != likeness)
+    /// Returns true if the failure of the relief leader may not count for the process that would be the next one: it has another
+    /// [`LockHolder::likeness`]. An older ycred, which says nothing, is waited for as long as an unnamed one.
+    pub fn has_unlike_relief(&self, name: &LockName, successor: &Successor) -> bool {
+        let holder = || store::recorded_holder(&self.path(&lock_extension(name, RELIEF)).ok()?);
+        holder().is_some_and(|holder| match holder.likeness {
+            Some(likeness) => likeness != successor.likeness,
+            None => successor.has_waited_long,
+        })
     }
 
     /// Waits for the turn to replace the record. Each sharing group has another lock, so two leaders would otherwise overwrite
@@ -422,10 +430,10 @@ impl Slot<'_> {
             return Ok(RemovedToken::Nothing);
         }
         let mut turn = patience.turn(directory, clock);
-        if !turn.as_ref().is_some_and(Turn::excludes_all) && store::refuse_foreign_directory(directory).is_ok() {
-            // First of all: another process, or an older ycred, may be about to replace the record. It looks at the mark afterwards.
-            mark_logout(directory)?;
-        }
+        let must_mark =
+            !turn.as_ref().is_some_and(Turn::excludes_all) && store::refuse_foreign_directory(directory).is_ok();
+        // First of all: another process, or an older ycred, may be about to replace the record. It looks at the mark afterwards.
+        let marked = if must_mark { mark_logout(directory) } else { Ok(()) };
         let content = match store::read(&path)? {
             FileState::Nothing if store::refuse_foreign_directory(directory).is_err() => {
                 return Ok(RemovedToken::Nothing);
@@ -439,7 +447,9 @@ impl Slot<'_> {
         let token = record.as_ref().and_then(|record| record.token.clone());
         let empty_record = Record::logged_out(record.map(|record| record.settings).unwrap_or_default(), clock.now());
         let empty_record = serde_json::to_vec(&empty_record)?;
-        let replaced = match turn.as_mut().map(|turn| turn.replace(&path, &empty_record)) {
+        let in_turn = turn.as_mut().map(|turn| turn.replace(&path, &empty_record));
+        let is_in_turn = matches!(in_turn, Some(Ok(true)));
+        let replaced = match in_turn {
             Some(Ok(true)) => Ok(()),
             Some(Err(error)) => Err(error),
             // Another process has taken the turn away, and may be about to replace the record.
@@ -447,15 +457,22 @@ impl Slot<'_> {
             None => store::replace(&path, &empty_record, false),
         };
         match (replaced, content) {
-            (Ok(()), _) => {}
-            // On a full disk, the file can only be removed.
+            (Ok(()), _) => {
+                if is_in_turn {
+                    // What killed processes have prepared may be a token too.
+                    turn::remove_files(directory);
+                }
+                marked.or_else(|_| mark_logout(directory))?;
+            }
+            // On a full disk, the file can only be removed. That makes room for the mark.
             (Err(_), Some(_)) => {
                 store::remove(&path)?;
                 mark_logout(directory)?;
             }
             // Nothing can be stored there, so nothing needs to be kept from it.
             (Err(error), None) if is_read_only(&error) => {}
-            (Err(error), None) => return Err(error),
+            // The mark does what an empty record would do.
+            (Err(error), None) => mark_logout(directory).map_err(|_| error)?,
         }
         Ok(token.map_or(RemovedToken::Nothing, |token| RemovedToken::Token(token.expires)))
     }
@@ -1154,6 +1171,23 @@ mod tests {
         let began = clock.elapsed();
         assert!(matches!(successor(false, TurnPatience::SHORT.in_all), Lock::Held(_)));
         assert!(clock.elapsed() - began < TurnPatience::SHORT.in_all);
+    }
+
+    #[test]
+    fn a_relief_leader_that_is_not_like_a_process_or_does_not_say_so_is_not_its_own() {
+        let fixture = fixture();
+        let (slot, group) = (fixture.cache.entry(&fixture.identity).slot, SharingGroup::default().lock_name());
+        let successor = |likeness, has_waited_long| {
+            let (patience, until) = (Duration::from_secs(2), NOW.shifted(HOUR));
+            Successor { patience, has_waited_long, until, turn: TurnPatience::SHORT, likeness }
+        };
+        let is_unlike =
+            |likeness, has_waited_long| slot.has_unlike_relief(&group, &successor(likeness, has_waited_long));
+        assert!(!is_unlike(1, true), "there is no relief leader");
+        let Lock::Held(first) = slot.try_relief(&group, &successor(1, false), &clock()) else { panic!("nobody else") };
+        assert_eq!([is_unlike(1, false), is_unlike(1, true), is_unlike(2, false)], [false, false, true]);
+        first.write_holder(NOW, NOW.shifted(HOUR));
+        assert_eq!([is_unlike(2, false), is_unlike(2, true)], [false, true], "an older ycred");
     }
 
     #[test]

@@ -416,7 +416,7 @@ impl<'a> Run<'a> {
             likeness: requester.likeness(),
         };
         match slot.try_relief(name, &successor, clock) {
-            Lock::Busy if has_waited(UNLIKE_RELIEF_SHARE) && slot.has_unlike_relief(name, successor.likeness) => {
+            Lock::Busy if has_waited(UNLIKE_RELIEF_SHARE) && slot.has_unlike_relief(name, &successor) => {
                 slot.try_relief(&requester.own_lock(), &successor, clock)
             }
             lock => lock,

@@ -92,7 +92,12 @@ fn with_a_time_limit_of_a_second_a_caller_beside_a_stopped_leader_gets_a_token()
 fn a_caller_waits_for_a_relief_leader_that_has_just_begun_and_names_the_leader() {
     let world = World::new();
     let leader = stopped_call(&world, &[]);
+    // A relief leader names what it has in common with the caller.
+    drop(stopped_call(&world, &["--timeout", "2s"]));
     let relief = relief_lock(&world);
+    let line = fs::read(&relief).expect("the relief lock");
+    let likeness = serde_json::from_slice::<serde_json::Value>(&line).expect("JSON")["likeness"].clone();
+    assert!(likeness.is_u64(), "{}", String::from_utf8_lossy(&line));
     fs::write(&relief, "").expect("a lock file");
     let _held = HeldLock::of(&relief);
     // Each time the caller looks, another relief leader has begun in the meantime.
@@ -103,7 +108,8 @@ fn a_caller_waits_for_a_relief_leader_that_has_just_begun_and_names_the_leader()
         scope.spawn(|| {
             while !is_over.load(Ordering::Relaxed) {
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis();
-                let line = json!({"pid": pid, "since": now as u64, "until": now as u64 + 60_000}).to_string();
+                let line = json!({"pid": pid, "since": now as u64, "until": now as u64 + 60_000, "likeness": likeness});
+                let line = line.to_string();
                 // Of the same length each time, so the file has a whole line at any time.
                 file.write_all_at(line.as_bytes(), 0).expect("written");
                 std::thread::sleep(Duration::from_millis(10));
@@ -115,7 +121,7 @@ fn a_caller_waits_for_a_relief_leader_that_has_just_begun_and_names_the_leader()
     });
     let process = format!("process {} has been asking for this token since 2", leader.id());
     fails_with(run, 4, &[&process, "has not finished"]);
-    assert_eq!(world.requests(), 1);
+    assert_eq!(world.requests(), 2);
 }
 
 #[test]

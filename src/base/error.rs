@@ -187,6 +187,11 @@ impl Error {
         self.is_unsent || matches!(self.status, Some(429 | 503))
     }
 
+    /// Returns true if the time limit was reached before there was a connection.
+    pub fn has_got_no_connection(&self) -> bool {
+        self.has_timed_out && self.is_unsent
+    }
+
     /// Marks the error as one that occurred before anything was sent.
     #[must_use]
     pub fn unsent(self) -> Self {

@@ -41,7 +41,8 @@ impl Record {
     /// If ycred is killed during the renewal or cannot store the result, no other process repeats it immediately.
     #[must_use]
     pub fn with_back_off(&self, now: Timestamp) -> Self {
-        Self { retry_at: self.token.as_ref().map(|stored| back_off(&stored.credential(), now)), ..self.clone() }
+        let retry_at = self.token.as_ref().map(|stored| back_off(&stored.credential(), now));
+        Self { retry_at, is_renewing: true, ..self.clone() }
     }
 }
 
@@ -155,6 +156,7 @@ impl Attempt<'_> {
             account: self.account(before),
             logged_out: false,
             logout: before.and_then(|before| before.logout.clone()),
+            is_renewing: false,
             relief: self.is_relief,
             token,
         }

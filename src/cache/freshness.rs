@@ -127,7 +127,8 @@ impl Record {
                 })
         };
         match state {
-            TokenState::Unsuitable(_) if is_backing_off_for(|requester| requester.fetch_limit) => {
+            // A renewal that has not ended says nothing about the cloud.
+            TokenState::Unsuitable(_) if !self.is_renewing && is_backing_off_for(|requester| requester.fetch_limit) => {
                 Decision::Serve(self.returned_token(stored, requirements, now))
             }
             TokenState::Unsuitable(_) => Decision::Fetch,
@@ -370,6 +371,10 @@ pub(super) mod tests {
         assert_eq!(default_decision(&with_back_off(soft(), 0)), "renew");
         assert_eq!(default_decision(&with_back_off(stored(30 * SECOND, 12 * HOUR), 1)), "serve, short");
         assert_eq!(default_decision(&with_back_off(stored(30 * SECOND, 12 * HOUR), 0)), "fetch");
+        // A renewal has begun, and has not ended or was killed.
+        let renewing = |stored| Record { is_renewing: true, ..with_back_off(stored, 1) };
+        assert_eq!(default_decision(&renewing(soft())), "serve");
+        assert_eq!(default_decision(&renewing(stored(30 * SECOND, 12 * HOUR))), "fetch");
         let rules = RenewalRules { max_age: Some(Duration::ZERO), ..PLAIN };
         assert_eq!(decision(&with_back_off(stored(11 * HOUR, 12 * HOUR), 1), &ANY, &rules), "serve");
         assert_eq!(

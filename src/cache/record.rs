@@ -48,6 +48,9 @@ pub struct Record {
     /// although another fetch has stored a token since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) logout: Option<String>,
+    /// `retry_at` is from the beginning of a renewal, whose result is not known.
+    #[serde(rename = "renewing", default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) is_renewing: bool,
     /// The attempt was made by a relief leader. Only older versions read this.
     #[serde(default)]
     pub(super) relief: bool,
@@ -83,6 +86,7 @@ impl Record {
             account: None,
             logged_out: true,
             logout: Some(random::id()),
+            is_renewing: false,
             relief: false,
         }
     }
@@ -245,6 +249,7 @@ pub(super) mod fixtures {
             account: None,
             logged_out: false,
             logout: None,
+            is_renewing: false,
             relief: false,
         }
     }

@@ -276,12 +276,13 @@ impl Deletion<'_> {
         };
         for (grant, token) in emptied {
             let slot = &cache.entry(grant.identity()).slot;
-            let token = remove_again(slot, token, || slot.try_all_locks(), deadline, &patience, session);
-            if let RemovedToken::Token(expires) = token.map_err(cache_error)? {
+            let again = remove_again(slot, token, || slot.try_all_locks(), deadline, &patience, session);
+            if let RemovedToken::Token(expires) = *again.as_ref().unwrap_or(&token) {
                 let account = grant.account().unwrap_or_else(|_| "an account".into());
                 let validity = validity(expires);
                 let _ = writeln!(report, "{profile}: deleted the cached token of {account}, {validity}");
             }
+            again.map_err(cache_error)?;
         }
         match has_all_keys {
             true => Ok(()),
@@ -321,9 +322,11 @@ fn remove_again(
     if store::poll(deadline, session.clock, || is_idle().then_some(())).is_none() {
         return Ok(removed);
     }
-    match slot.clear(patience, session.clock)? {
-        RemovedToken::Nothing => Ok(removed),
-        token => Ok(token),
+    match slot.clear(patience, session.clock) {
+        Ok(RemovedToken::Nothing) => Ok(removed),
+        // The disk is full, and nothing has been stored since the first deletion.
+        Err(_) if !slot.exists() => Ok(removed),
+        result => result,
     }
 }
 

@@ -73,19 +73,21 @@ impl Grant for LoginGrant {
     }
 
     fn fetch(&self, cx: &Context<'_>) -> Result<Credential> {
-        let arrived = self.login.store.load().ok();
-        // As in the cache, nobody waits long for a better token than one that is good enough.
-        let deadline = match arrived.as_ref().and_then(|state| self.good_enough(state, cx)) {
-            Some(_) => cx.deadline.at_most(cx.clock, SOFT_RENEWAL),
-            None => cx.deadline,
-        };
-        let mut history = History::new(arrived.as_ref());
-        let outcome = store::poll(&deadline, cx.clock, || self.look(&mut history, cx).transpose());
-        outcome.unwrap_or_else(|| {
-            let state = self.login.store.load()?;
-            let outcome = self.outcome(&state, &history, cx).or_else(|| self.good_enough(&state, cx).map(Ok));
-            outcome.unwrap_or_else(|| self.fall_back(&state, self.not_finished(cx), cx))
-        })
+        let mut round = *cx;
+        for _ in 1..cx.attempts {
+            match self.renewed_token(&round) {
+                Err(error) if error.has_got_no_connection() && !cx.deadline.left(cx.clock).is_zero() => {
+                    cx.diagnostics.debug(|| format!("{}: {}; trying again", self.name, error.reason()));
+                    let ended = cx.clock.now();
+                    cx.clock.sleep(random::between(YIELD, 2 * YIELD).min(cx.deadline.left(cx.clock)));
+                    // The failed renewal is an earlier one now.
+                    round.began = ended.shifted(1);
+                    round.requirements.force_since = cx.requirements.force_since.map(|_| ended.shifted(1));
+                }
+                outcome => return outcome,
+            }
+        }
+        self.renewed_token(&round)
     }
 
     fn kept_token(&self, error: Error, cx: &Context<'_>) -> Result<Credential> {
@@ -100,6 +102,28 @@ impl Grant for LoginGrant {
 
     fn account(&self) -> Result<String> {
         Ok("the logged-in user".into())
+    }
+}
+
+/// How long a process whose renewal got no connection leaves the login's lock to others, each of which looks for it every 50 ms.
+const YIELD: Duration = Duration::from_millis(100);
+
+impl LoginGrant {
+    /// Returns the token of one renewal, by this process or by another one, or a token that needs none.
+    fn renewed_token(&self, cx: &Context<'_>) -> Result<Credential> {
+        let arrived = self.login.store.load().ok();
+        // As in the cache, nobody waits long for a better token than one that is good enough.
+        let deadline = match arrived.as_ref().and_then(|state| self.good_enough(state, cx)) {
+            Some(_) => cx.deadline.at_most(cx.clock, SOFT_RENEWAL),
+            None => cx.deadline,
+        };
+        let mut history = History::new(arrived.as_ref());
+        let outcome = store::poll(&deadline, cx.clock, || self.look(&mut history, cx).transpose());
+        outcome.unwrap_or_else(|| {
+            let state = self.login.store.load()?;
+            let outcome = self.outcome(&state, &history, cx).or_else(|| self.good_enough(&state, cx).map(Ok));
+            outcome.unwrap_or_else(|| self.fall_back(&state, self.not_finished(cx), cx))
+        })
     }
 }
 

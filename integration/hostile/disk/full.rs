@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use crate::emulator::faults::Fault;
 use crate::harness::files::{make_private, names, set_mode};
-use crate::harness::machine::require_root;
+use crate::harness::machine::{require_root, require_tracer};
+use crate::harness::strace::traced;
 use crate::harness::{Call, YCRED};
 use crate::hostile::other_user::{NOBODY, OtherUser};
 use crate::hostile::records::{at_most_one_warning, temporary_files};
@@ -133,4 +134,48 @@ fn with_an_unusable_cache_a_refusal_is_reported_without_a_cache_warning() {
         assert!(lines[0].starts_with("ycred: error: ") && lines[1].starts_with("ycred: hint: "), "{run}");
     }
     assert_eq!(world.requests(), 2, "an unusable cache cannot store the failure either");
+}
+
+#[test]
+fn a_logout_deletes_the_token_on_a_full_disk_and_says_that_it_stays_valid_in_the_cloud() {
+    if !require_root(&["unshare"]) {
+        return;
+    }
+    for (what, options, fill) in [
+        ("no room", "size=16k", "dd if=/dev/zero of=\"$1/ballast\" bs=1k count=64 2>/dev/null || true"),
+        (
+            "no room for another file",
+            "nr_inodes=8",
+            "for n in 1 2 3 4 5 6 7 8; do true >\"$1/ballast-$n\" || true; done",
+        ),
+        // As an older ycred has left it.
+        (
+            "no room for a directory",
+            "nr_inodes=8",
+            "rmdir \"$1/v1/storing\"; for n in 1 2 3 4 5 6 7 8; do true >\"$1/ballast-$n\" || true; done",
+        ),
+    ] {
+        let world = World::new();
+        let script = format!(
+            "mount -t tmpfs -o {options},mode=0700 none \"$1\"; \"$2\" token; {fill} 2>/dev/null; \"$2\" logout; \
+             grep -rl secret \"$1/v1\" >&2 || true"
+        );
+        let run = in_mount_namespace(&world, &script).run().succeeds();
+        run.clone().stdout_has("deleted the cached token of ").stdout_has("still valid in the cloud until");
+        assert_eq!(run.stderr, "", "{what}: {run}");
+    }
+}
+
+#[test]
+fn a_logout_deletes_what_a_killed_process_was_about_to_store() {
+    if !require_tracer() {
+        return;
+    }
+    let world = World::new();
+    world.get();
+    let kill = ["-f", "-qq", "-o", "/dev/null", "-e", "inject=rename:signal=KILL:when=1"].map(str::to_owned);
+    traced(&world.sandbox, &kill, &["token", "--force-refresh"]).run();
+    assert_eq!(names(&world.sandbox.path("cache/v1/storing")).len(), 1, "what it has prepared");
+    world.ycred(&["logout"]).run().succeeds();
+    assert_eq!(names(&world.sandbox.path("cache/v1/storing")), Vec::<PathBuf>::new());
 }

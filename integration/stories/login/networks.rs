@@ -25,6 +25,49 @@ fn sandbox(person: &Person) -> Option<(PathBuf, &'static str)> {
     Some((unshare, option?))
 }
 
+/// Runs a program on a network where nobody answers at this port: the server accepts nothing, and its queue is full.
+const SILENT: &str = r#"
+import os, socket, subprocess, sys, time
+port, command = int(sys.argv[1]), sys.argv[2:]
+subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+server = socket.create_server(("127.0.0.1", port), backlog=0)
+clients = [socket.socket() for _ in range(8)]
+for client in clients:
+    client.setblocking(False)
+    client.connect_ex(("127.0.0.1", port))
+parent = os.getpid()
+if os.fork() == 0:
+    for descriptor in range(3):
+        os.dup2(os.open("/dev/null", os.O_RDWR), descriptor)
+    for _ in range(600):
+        if os.getppid() != parent:
+            break
+        time.sleep(0.1)
+    os._exit(0)
+os.execvp(command[0], command)
+"#;
+
+#[test]
+fn a_renewal_that_gets_no_connection_holds_up_callers_on_another_network_for_one_attempt() {
+    let person = Person::new();
+    let Some((unshare, option)) = sandbox(&person) else { return };
+    person.log_in();
+    person.age(13 * HOUR);
+    let url = person.world.emulator.auth_url();
+    let port = url.rsplit(':').next().expect("a port");
+    let silent = person.token(&["--timeout", "20s", "-v"]).under(&unshare, &[option, "python3", "-c", SILENT, port]);
+    let silent = silent.limit(WAIT_LIMIT).start();
+    wait_until("the login is being renewed", || !is_free(&person.file(".lock")));
+    // An attempt to connect takes three seconds.
+    let calls = (0..3).map(|_| person.token(&["--timeout", "8s"]));
+    let tokens: Vec<String> = run_all(calls).into_iter().map(prints_token).collect();
+    assert!(tokens.iter().all(|token| *token == tokens[0]), "{tokens:?}");
+    // It tries again, and finds their token.
+    let run = silent.finish().exits(0).stderr_has("no connection within 3s; trying again");
+    assert_eq!(run.stdout.trim_end(), tokens[0], "{run}");
+    assert_eq!(person.tokens(), 2, "the login, and one renewal");
+}
+
 #[test]
 fn a_renewal_that_fails_without_a_network_does_not_reach_a_caller_that_has_one() {
     for arguments in [&[][..], &["--no-cache"]] {

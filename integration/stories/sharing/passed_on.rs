@@ -128,3 +128,19 @@ fn without_a_cache_callers_return_a_login_token_that_is_good_enough_beside_a_slo
     assert_ne!(prints_token(call().run()), old);
     assert_eq!(person.tokens(), 2);
 }
+
+#[test]
+fn a_renewal_that_is_killed_keeps_no_caller_from_a_longer_token() {
+    let world = World::new();
+    let old = world.get();
+    world.age(11 * HOUR);
+    world.emulator.fault(Fault::held());
+    let renewal = world.token(&[]).start();
+    world.wait_for_requests(2);
+    renewal.signal(libc::SIGKILL);
+    drop(renewal);
+    world.emulator.clear_faults();
+    // Good enough for a call without a requirement: the next renewal is later.
+    assert_eq!((world.get(), world.requests()), (old.clone(), 2));
+    assert_ne!(prints_token(world.token(&["--min-ttl", "2h"]).run()), old);
+}

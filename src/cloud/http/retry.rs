@@ -22,6 +22,8 @@ pub struct AttemptTime {
     /// With less time left, no attempt starts.
     pub least: Duration,
     pub most: Duration,
+    /// No attempt follows one that got no connection in time: meanwhile the process holds a lock that others wait for.
+    pub is_last_without_connection: bool,
 }
 
 /// How long and how often to try a request.
@@ -66,8 +68,8 @@ pub(super) fn retry<T>(
     let mut pause = BACK_OFF_FIRST;
     let mut last_error: Option<Error> = None;
     let mut unanswered = 0;
-    let AttemptTime { least, most } =
-        policy.attempt_time.unwrap_or(AttemptTime { least: Duration::ZERO, most: Duration::MAX });
+    let any = AttemptTime { least: Duration::ZERO, most: Duration::MAX, is_last_without_connection: false };
+    let AttemptTime { least, most, is_last_without_connection } = policy.attempt_time.unwrap_or(any);
     for attempt in 1.. {
         let left = policy.deadline.left(policy.clock);
         if left.is_zero() || left < least {
@@ -89,7 +91,9 @@ pub(super) fn retry<T>(
         };
         let wait = error.retry_after.unwrap_or_else(|| random::between(Duration::ZERO, pause));
         unanswered += u32::from(error.has_timed_out && !error.is_unsent);
-        let is_last = attempt >= policy.attempts || unanswered > UNANSWERED_REPEATS_MAX;
+        let is_last = attempt >= policy.attempts
+            || unanswered > UNANSWERED_REPEATS_MAX
+            || (is_last_without_connection && error.has_got_no_connection());
         let may_repeat = is_temporary && (!is_one_time || error.left_secret_unused());
         let left = policy.deadline.left(policy.clock).saturating_sub(wait);
         if !may_repeat || is_last || left.is_zero() || left < least {
@@ -123,7 +127,11 @@ mod tests {
                 clock: &clock,
                 deadline: Deadline::of_run(seconds(38)),
                 attempts: 4,
-                attempt_time: Some(AttemptTime { least: seconds(30), most: seconds(30) }),
+                attempt_time: Some(AttemptTime {
+                    least: seconds(30),
+                    most: seconds(30),
+                    is_last_without_connection: false,
+                }),
                 diagnostics: &diagnostics,
             };
             clock.advance(seconds(start));

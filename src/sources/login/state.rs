@@ -123,6 +123,9 @@ pub struct RenewalFailure {
     /// Due to a limit or a sandbox of the process that failed, so it says nothing about others.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     is_unshared: bool,
+    /// Nothing was sent.
+    #[serde(rename = "unsent", default, skip_serializing_if = "std::ops::Not::not")]
+    is_unsent: bool,
 }
 
 /// Why and when a login ended.
@@ -161,6 +164,7 @@ impl RenewalFailure {
             group,
             surroundings: Some(surroundings),
             is_unshared: error.is_unshared,
+            is_unsent: error.is_unsent,
         }
     }
 
@@ -184,6 +188,7 @@ impl RenewalFailure {
         error.has_timed_out = self.timed_out;
         error.is_answer = self.is_answer;
         error.status = self.status;
+        error.is_unsent = self.is_unsent;
         match &self.hint {
             Some(hint) => error.hint(hint),
             None => error,
