@@ -291,9 +291,9 @@ fn helper_of(link: &Path) -> &str {
 
 /// Without a journal, removes a link to ycred that no known configuration names.
 ///
-/// A link that belongs to an installation stays, in any directory. Outside the home directory, these stay too: a link that a package may have installed, because it has the plain name of a
-/// hook; a link of another user; and for root all links, because those in a directory such as `/usr/local/bin` serve every
-/// user of the machine. The report names the last kind.
+/// A link that belongs to an installation stays, in any directory. Outside the home directory, these stay too: a link that a
+/// package may have installed, because it has the plain name of a hook; a link of another user; and for root all links, because
+/// those in a directory such as `/usr/local/bin` serve every user of the machine. The report names the last kind.
 ///
 /// # Errors
 /// Profile (3): the link cannot be removed.
