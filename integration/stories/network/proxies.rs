@@ -464,9 +464,11 @@ fn the_verdict_of_status_is_that_of_a_hook_under_each_value_of_the_proxy_variabl
     let run = with("http://127.0.0.1:3")(world.ycred(&["status", "far"])).run().exits(0);
     run.stdout_has("the next call fetches one").stdout_has("with other proxy or certificate variables");
     // A value that no request can use fails every call.
+    let missing = world.sandbox.path("tmp/missing.pem").display().to_string();
+    let no_such_file = format!("SSL_CERT_FILE: {missing}: no such file");
     for (name, value, what) in [
         ("HTTPS_PROXY", "http://127.0.0.1:99999", "HTTPS_PROXY: not a proxy URL"),
-        ("SSL_CERT_FILE", "/nonexistent", "SSL_CERT_FILE: /nonexistent: no such file"),
+        ("SSL_CERT_FILE", &missing, &no_such_file),
     ] {
         let run = world.ycred(&["status", "far"]).env(name, value).run().exits(3);
         run.stdout_has("problem   ").stdout_has(what).stdout_has("\nfix ");
