@@ -280,7 +280,9 @@ const TLS_PROFILE: &str = "bench-tls";
 
 impl Fixture {
     fn new() -> Result<Fixture> {
-        let root = tempfile::Builder::new().prefix("ycred-bench-").tempdir()?;
+        // Not a random name: ycred looks longer at a path in which a part begins like a secret.
+        let name = format!("ycred-bench-{}", std::process::id());
+        let root = tempfile::Builder::new().prefix(&name).rand_bytes(0).tempdir()?;
         fs::set_permissions(root.path(), fs::Permissions::from_mode(0o700))?;
         let emulator = Emulator::try_start(Config::with_tls(Tls::Good))?;
         let key = emulator.new_service_account_key();
