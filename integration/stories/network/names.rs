@@ -172,7 +172,7 @@ fn getent_is_asked_beside_a_name_server_that_does_not_answer() {
         };
         let (world, run) = with(&knows);
         let Some(run) = gets_a_token(&world, run) else { return };
-        run.stderr_has("has not answered for a second; getent knows it");
+        run.stderr_has("has not answered; getent knows it");
         // The system's own name service does not know it either, and nobody waits for the server.
         let (_, run) = with("#!/bin/sh\nexit 2\n");
         let run = run.exits(4).stderr_has("cannot be resolved\n").stderr_has("hint: check the network and the VPN");

@@ -25,7 +25,7 @@ use crate::system::programs::{self, ProcessGroup};
 
 /// The most addresses of one host that are tried.
 const MAX_ADDRESSES: usize = 16;
-/// How long to wait for the C library before `getent` is asked too. A name server answers in a fraction of that.
+/// How long to wait for the C library before `getent` is asked too, at most. A name server answers in a fraction of that.
 const SILENCE: Duration = Duration::from_secs(1);
 /// The time limit of `getent`.
 const GETENT_LIMIT: Duration = Duration::from_secs(2);
@@ -60,7 +60,7 @@ impl NameResolver {
         let left = || limit.saturating_sub(started.elapsed());
         let late = Error::Timeout(timeout.reason);
         let lookup = Lookup::start(name);
-        let patience = if system::NEEDS_GETENT { limit.min(SILENCE) } else { limit };
+        let patience = if system::NEEDS_GETENT { SILENCE.min(limit / 2) } else { limit };
         let failed = match lookup.wait(patience) {
             Some(Err(error @ (Error::Io(_) | Error::HostNotFound))) if system::NEEDS_GETENT => Some(error),
             Some(answer) => return answer,
@@ -70,7 +70,7 @@ impl NameResolver {
         let Some((host, port)) = name.rsplit_once(':') else { return Err(failed.unwrap_or(late)) };
         let Ok(port) = port.parse() else { return Err(failed.unwrap_or(late)) };
         let known = getent(host, left().min(GETENT_LIMIT));
-        let first = if failed.is_some() { "does not find this name" } else { "has not answered for a second" };
+        let first = if failed.is_some() { "does not find this name" } else { "has not answered" };
         let then = match &known {
             Known::Addresses(_) => "knows it",
             Known::Nothing => "does not know it either",
