@@ -430,6 +430,8 @@ impl Slot<'_> {
             return Ok(RemovedToken::Nothing);
         }
         let mut turn = patience.turn(directory, clock);
+        // What killed processes have prepared may be a token too. On a full disk, that makes room.
+        turn.iter().for_each(Turn::remove_other_files);
         let must_mark =
             !turn.as_ref().is_some_and(Turn::excludes_all) && store::refuse_foreign_directory(directory).is_ok();
         // First of all: another process, or an older ycred, may be about to replace the record. It looks at the mark afterwards.
@@ -447,9 +449,7 @@ impl Slot<'_> {
         let token = record.as_ref().and_then(|record| record.token.clone());
         let empty_record = Record::logged_out(record.map(|record| record.settings).unwrap_or_default(), clock.now());
         let empty_record = serde_json::to_vec(&empty_record)?;
-        let in_turn = turn.as_mut().map(|turn| turn.replace(&path, &empty_record));
-        let is_in_turn = matches!(in_turn, Some(Ok(true)));
-        let replaced = match in_turn {
+        let replaced = match turn.as_mut().map(|turn| turn.replace(&path, &empty_record)) {
             Some(Ok(true)) => Ok(()),
             Some(Err(error)) => Err(error),
             // Another process has taken the turn away, and may be about to replace the record.
@@ -457,13 +457,7 @@ impl Slot<'_> {
             None => store::replace(&path, &empty_record, false),
         };
         match (replaced, content) {
-            (Ok(()), _) => {
-                if is_in_turn {
-                    // What killed processes have prepared may be a token too.
-                    turn::remove_files(directory);
-                }
-                marked.or_else(|_| mark_logout(directory))?;
-            }
+            (Ok(()), _) => marked.or_else(|_| mark_logout(directory))?,
             // On a full disk, the file can only be removed. That makes room for the mark.
             (Err(_), Some(_)) => {
                 store::remove(&path)?;

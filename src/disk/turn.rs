@@ -122,6 +122,17 @@ impl Turn {
         self.guard.is_some() && (self.older_lock.is_some() || !system::files::CAN_LOCK_DIRECTORIES)
     }
 
+    /// Removes what killed processes have prepared.
+    pub fn remove_other_files(&self) {
+        let Some(_) = self.guard.as_ref().filter(|_| system::files::CAN_LOCK_DIRECTORIES) else { return };
+        for name in store::names(&self.place).unwrap_or_default() {
+            let path = self.place.join(name);
+            if !matches!(&self.prepared, Prepared::File(own, _) if *own == path) {
+                let _ = fs::remove_file(path);
+            }
+        }
+    }
+
     /// Replaces the record at `path`. Returns false, and replaces nothing, if this process has lost its turn.
     ///
     /// # Errors

@@ -178,4 +178,15 @@ fn a_logout_deletes_what_a_killed_process_was_about_to_store() {
     assert_eq!(names(&world.sandbox.path("cache/v1/storing")).len(), 1, "what it has prepared");
     world.ycred(&["logout"]).run().succeeds();
     assert_eq!(names(&world.sandbox.path("cache/v1/storing")), Vec::<PathBuf>::new());
+    // On a full disk too.
+    if !require_root(&["unshare"]) {
+        return;
+    }
+    let world = World::new();
+    let script = "mount -t tmpfs -o size=64k,mode=0700 none \"$1\"; \"$2\" token; \
+         strace -f -qq -o /dev/null -e inject=rename:signal=KILL:when=1 \"$2\" token --force-refresh || true; \
+         ls \"$1/v1/storing\"; dd if=/dev/zero of=\"$1/ballast\" bs=1k count=64 2>/dev/null || true; \
+         \"$2\" logout; ls \"$1/v1/storing\"";
+    let run = in_mount_namespace(&world, script).run().succeeds().stdout_has("deleted the cached token");
+    assert_eq!(run.stdout.matches("tmp-").count(), 1, "before the logout only\n{run}");
 }
