@@ -58,6 +58,9 @@ const TURNS_MAX: Duration = Duration::from_millis(1500);
 /// make two or three requests.
 const FORCED_REFRESH_DELAY: Duration = Duration::from_millis(200);
 
+/// How long a process leaves a lock to others between two attempts. They look for it every 50 ms.
+const YIELD: Duration = Duration::from_millis(250);
+
 /// A way to obtain a token, built from a profile's settings.
 ///
 /// Building a grant uses no network and runs no program, so neither does a cache hit.
@@ -155,7 +158,21 @@ pub fn obtain(grant: &dyn Grant, cx: &Context<'_>) -> Result<ObtainedToken> {
         Decision::Serve(token) => return Ok(run.serve(token)),
         Decision::Renew(credential) => return Ok(run.renew(credential)),
         Decision::Refuse(error) => Err(error),
-        Decision::Fetch => run.lead_or_wait(record),
+        Decision::Fetch => {
+            let attempts = if run.has_just_failed_to_connect(record.as_ref()) { 1 } else { cx.attempts };
+            let mut before = Some(record);
+            several_times(attempts, cx, || match before.take() {
+                Some(record) => run.lead_or_wait(record),
+                None => {
+                    let record = run.entry.load()?;
+                    match run.decide(record.as_ref()) {
+                        Decision::Serve(token) => Ok(run.serve(token)),
+                        // The failure of the last attempt is remembered.
+                        Decision::Renew(_) | Decision::Refuse(_) | Decision::Fetch => run.lead_or_wait(record),
+                    }
+                }
+            })
+        }
     };
     match result {
         Err(error) if cx.requirements.force_since.is_none() => {
@@ -185,9 +202,26 @@ fn check_profile_directories(cx: &Context<'_>) -> Result<()> {
     cx.profile_file.map_or(Ok(()), trust::check_directories)
 }
 
+/// Repeats what a source does in one attempt for each call, because others wait for a lock that it holds meanwhile. Leaves the
+/// lock to them between two attempts.
+fn several_times<T>(attempts: u32, cx: &Context<'_>, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
+    // The process that wants the outer token releases more locks.
+    let attempts = if cx.is_inner { 1 } else { attempts };
+    for _ in 1..attempts {
+        match attempt() {
+            Err(error) if error.may_try_again && !cx.deadline.left(cx.clock).is_zero() => {
+                cx.diagnostics.debug(|| format!("{}: {}; trying again", cx.profile, error.reason()));
+                cx.clock.sleep(random::between(YIELD, 2 * YIELD).min(cx.deadline.left(cx.clock)));
+            }
+            outcome => return outcome,
+        }
+    }
+    attempt()
+}
+
 fn uncached(grant: &dyn Grant, cx: &Context<'_>) -> Result<ObtainedToken> {
     check_profile_directories(cx)?;
-    let credential = grant.fetch(cx)?;
+    let credential = several_times(cx.attempts, cx, || grant.fetch(cx))?;
     let below_min_ttl = credential.remaining(cx.clock.now()).max < millis(cx.requirements.min_ttl);
     let token = TokenWithWarnings { credential, renewal_error: None, below_min_ttl, skew_age: SkewAge::Current };
     Ok(serve(token, cx))
@@ -401,6 +435,13 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Returns true if a process like this one has not got a connection a short time ago.
+    fn has_just_failed_to_connect(&self, record: Option<&Record>) -> bool {
+        record.is_some_and(|record| {
+            record.last_failure().is_some() && record.has_just_failed_to_connect(&self.requester(), self.cx.clock.now())
+        })
+    }
+
     /// Tries once to become the relief leader: of all that wait for this lock or, if the present one is not like this process,
     /// of those that are. `since` is when this process began to try, by the steady clock.
     fn try_relief(&self, name: &LockName, since: Duration) -> Lock {
@@ -492,10 +533,7 @@ impl<'a> Run<'a> {
             }
         };
         // A server that nobody can connect to is not asked again and again, by each process that comes.
-        let has_failed_to_connect = |before: &Record| {
-            before.last_failure().is_some() && before.has_just_failed_to_connect(&self.requester(), cx.clock.now())
-        };
-        let attempts = if before.as_ref().is_some_and(has_failed_to_connect) { 1 } else { attempts };
+        let attempts = if self.has_just_failed_to_connect(before.as_ref()) { 1 } else { attempts };
         // After the pause, in which a file may be replaced.
         let start = self.entry.start_fetch(cx.clock)?;
         let (began, time_limit, requester) = (cx.clock.now(), deadline.left(cx.clock), self.requester());

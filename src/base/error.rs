@@ -58,6 +58,8 @@ pub struct Error {
     pub has_timed_out: bool,
     /// Another process continues the work, so the same call may succeed at any time.
     pub is_pending: bool,
+    /// The source has made one attempt of several, and has released a lock that others wait for. The call may make the next one.
+    pub may_try_again: bool,
     /// The cloud itself has answered, with an error object of IAM or OAuth. Any other failure depends on this process:
     /// its proxy, its network, a program that it ran.
     pub is_answer: bool,
@@ -95,6 +97,7 @@ impl Error {
             is_unsent: false,
             is_pending: false,
             has_timed_out: false,
+            may_try_again: false,
             is_answer: false,
             is_unshared: false,
             is_remote: false,

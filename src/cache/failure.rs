@@ -127,6 +127,9 @@ pub(super) struct StoredFailure {
     /// No connection was made, so no server has seen the request.
     #[serde(rename = "unsent", default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) is_unsent: bool,
+    /// [`Error::may_try_again`].
+    #[serde(rename = "again", default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) may_try_again: bool,
 }
 
 /// Returns how long a failure is remembered.
@@ -169,12 +172,14 @@ impl StoredFailure {
                 .map(|token| token.digest.clone()),
             time_limit: error.has_timed_out.then(|| millis(time_limit)),
             is_unsent: error.is_unsent && error.kind == Kind::Unavailable,
+            may_try_again: error.may_try_again,
         }
     }
 
     pub(super) fn error(&self) -> Error {
         let mut error = Error::new(Kind::from_exit_code(self.kind), &self.message).unshared();
         error.has_timed_out = self.timed_out;
+        error.may_try_again = self.may_try_again;
         error.is_answer = matches!(self.origin, Some(FailureOrigin::Answer | FailureOrigin::Limit));
         error.status = match self.origin {
             Some(FailureOrigin::Limit) => Some(503),

@@ -8,6 +8,7 @@ pub mod client;
 pub mod renewal;
 pub mod state;
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::base::clock::{Deadline, Timestamp, human, millis};
@@ -24,7 +25,7 @@ use crate::disk::store::Lock;
 use crate::obtain::{Caching, Grant, SOFT_RENEWAL};
 use crate::sources::login::client::{DEFAULT_CLIENT, LoginClient};
 use crate::sources::login::renewal::{ANSWER_LIMIT, CALLER_ATTEMPT, LoginRenewal, RenewalCall, Renewed};
-use crate::sources::login::state::{LoginEnd, LoginState, Renewal};
+use crate::sources::login::state::{LoginEnd, LoginState, Renewal, RenewalFailure};
 use crate::sources::settings::Settings;
 use crate::sources::source::{Key, Source, SourceInput};
 use crate::system::process;
@@ -51,6 +52,7 @@ fn open(input: &SourceInput<'_>) -> Result<Box<dyn Grant>> {
         caching: input.caching(),
         rules: input.rules,
         name: input.label.to_string(),
+        reported: Mutex::default(),
     }))
 }
 
@@ -61,6 +63,8 @@ struct LoginGrant {
     /// When to renew the token that is stored with the login. The same rules as for the cache, which may be disabled.
     rules: RenewalRules,
     name: String,
+    /// The last renewal whose failure an attempt of this call has ended with, by its random ID.
+    reported: Mutex<Option<String>>,
 }
 
 impl Grant for LoginGrant {
@@ -73,21 +77,16 @@ impl Grant for LoginGrant {
     }
 
     fn fetch(&self, cx: &Context<'_>) -> Result<Credential> {
-        let mut round = *cx;
-        for _ in 1..cx.attempts {
-            match self.renewed_token(&round) {
-                Err(error) if error.has_got_no_connection() && !cx.deadline.left(cx.clock).is_zero() => {
-                    cx.diagnostics.debug(|| format!("{}: {}; trying again", self.name, error.reason()));
-                    let ended = cx.clock.now();
-                    cx.clock.sleep(random::between(YIELD, 2 * YIELD).min(cx.deadline.left(cx.clock)));
-                    // The failed renewal is an earlier one now.
-                    round.began = ended.shifted(1);
-                    round.requirements.force_since = cx.requirements.force_since.map(|_| ended.shifted(1));
-                }
-                outcome => return outcome,
+        self.renewed_token(cx).map_err(|mut error| {
+            if !error.has_got_no_connection() {
+                return error;
             }
-        }
-        self.renewed_token(&round)
+            // It is an earlier one for the next attempt.
+            let last = self.login.store.load().ok().and_then(|state| state.last_renewal().map(str::to_owned));
+            *self.reported.lock().unwrap_or_else(PoisonError::into_inner) = last;
+            error.may_try_again = true;
+            error
+        })
     }
 
     fn kept_token(&self, error: Error, cx: &Context<'_>) -> Result<Credential> {
@@ -104,9 +103,6 @@ impl Grant for LoginGrant {
         Ok("the logged-in user".into())
     }
 }
-
-/// How long a process whose renewal got no connection leaves the login's lock to others, each of which looks for it every 50 ms.
-const YIELD: Duration = Duration::from_millis(100);
 
 impl LoginGrant {
     /// Returns the token of one renewal, by this process or by another one, or a token that needs none.
@@ -316,7 +312,13 @@ impl LoginGrant {
     /// Returns what the state says about this call, if it says enough. Makes no request.
     fn outcome(&self, state: &LoginState, history: &History, cx: &Context<'_>) -> Option<Result<Credential>> {
         let (force_since, now) = (cx.requirements.force_since, cx.clock.now());
-        let is_recent = |renewal: &&Renewal| history.is_recent(renewal, force_since, cx.began, now);
+        let reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let is_recent = |renewal: &&Renewal| {
+            // Without a connection, it does not matter when the renewal began.
+            let has_no_connection = renewal.failure.as_ref().is_some_and(RenewalFailure::has_got_no_connection);
+            let force_since = force_since.filter(|_| !has_no_connection);
+            reported.as_ref() != Some(&renewal.attempt) && history.is_recent(renewal, force_since, cx.began, now)
+        };
         let renewal = state.renewal.as_ref().filter(is_recent);
         if let Some(renewal) = renewal {
             cx.warn_of_clock(renewal.skew);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::emulator::auth::TOKEN;
 use crate::emulator::faults::{Endpoint, Fault};
 use crate::expect::{fails_with, prints_token};
-use crate::harness::machine::require_tracer;
+use crate::harness::machine::{require_root, require_tracer};
 use crate::harness::strace::traced;
 use crate::harness::waiting::{HOUR, WAIT_LIMIT, is_free, wait_until};
 use crate::harness::{Call, require_client, run_all, skip};
@@ -58,6 +58,7 @@ fn a_renewal_that_gets_no_connection_holds_up_callers_on_another_network_for_one
     let silent = person.token(&["--timeout", "20s", "-v"]).under(&unshare, &[option, "python3", "-c", SILENT, port]);
     let silent = silent.limit(WAIT_LIMIT).start();
     wait_until("the login is being renewed", || !is_free(&person.file(".lock")));
+    thread::sleep(Duration::from_millis(500));
     // An attempt to connect takes three seconds.
     let calls = (0..3).map(|_| person.token(&["--timeout", "8s"]));
     let tokens: Vec<String> = run_all(calls).into_iter().map(prints_token).collect();
@@ -66,6 +67,41 @@ fn a_renewal_that_gets_no_connection_holds_up_callers_on_another_network_for_one
     let run = silent.finish().exits(0).stderr_has("no connection within 3s; trying again");
     assert_eq!(run.stdout.trim_end(), tokens[0], "{run}");
     assert_eq!(person.tokens(), 2, "the login, and one renewal");
+}
+
+#[test]
+fn a_stream_of_refreshes_that_get_no_connection_keeps_nobody_from_renewing_the_login() {
+    if !require_root(&["unshare", "nsenter"]) {
+        return;
+    }
+    let person = Person::new();
+    person.log_in();
+    person.age(13 * HOUR);
+    let url = person.world.emulator.auth_url();
+    let port = url.rsplit(':').next().expect("a port");
+    let script = "echo begun; exec sleep 60";
+    let network = person.world.sandbox.call("unshare", ["-n", "python3", "-c", SILENT, port, "sh", "-c", script]);
+    let network = network.limit(WAIT_LIMIT).start();
+    wait_until("the network is there", || !network.stdout().is_empty());
+    let number = network.id().to_string();
+    let silent = || {
+        let call = person.token(&["--force-refresh", "--no-cache", "--timeout", "20s"]);
+        call.under(std::path::Path::new("nsenter"), &["-t", &number, "-n"]).limit(WAIT_LIMIT).start()
+    };
+    let mut stream = Vec::new();
+    let mut wait = || {
+        for _ in 0..10 {
+            stream.push(silent());
+            thread::sleep(Duration::from_millis(200));
+        }
+    };
+    wait();
+    let calls = ["--no-cache", "--force-refresh"].map(|option| person.token(&[option, "--timeout", "8s"]).start());
+    wait();
+    for call in calls {
+        prints_token(call.finish());
+    }
+    drop((stream, network));
 }
 
 #[test]

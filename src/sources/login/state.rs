@@ -174,6 +174,11 @@ impl RenewalFailure {
         self.is_answer || (is_alike && !self.is_unshared)
     }
 
+    /// [`Error::has_got_no_connection`].
+    pub fn has_got_no_connection(&self) -> bool {
+        self.timed_out && self.is_unsent
+    }
+
     /// Returns the error for the process that has started the renewal. The cache may share it as if that process had made the
     /// request itself.
     pub fn own_error(&self) -> Error {
@@ -189,6 +194,7 @@ impl RenewalFailure {
         error.is_answer = self.is_answer;
         error.status = self.status;
         error.is_unsent = self.is_unsent;
+        error.may_try_again = self.has_got_no_connection();
         match &self.hint {
             Some(hint) => error.hint(hint),
             None => error,
