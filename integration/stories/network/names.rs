@@ -182,3 +182,17 @@ fn getent_is_asked_beside_a_name_server_that_does_not_answer() {
         run.exits(4).stderr_has("cannot be resolved within ").stderr_has("hint: check the network and the VPN");
     });
 }
+
+#[test]
+fn the_answer_of_a_slow_name_server_counts_while_getent_runs() {
+    in_own_network(&["10.9.8.53/32"], || {
+        // For each of two questions.
+        let slow = Zone { names: vec![(TEST_NAME, V4)], delay: Duration::from_millis(700), ..Zone::default() };
+        let _server = NameServer::start(FIRST, slow);
+        let world = world(V4);
+        world.sandbox.script("bin/getent", "#!/bin/sh\nexec sleep 1000\n");
+        let resolver = format!("nameserver {FIRST}\noptions timeout:5 attempts:2\n");
+        // An attempt to connect has a little more than two seconds then.
+        gets_a_token(&world, call(&world, "", &resolver).and(["--timeout", "6s"]).run());
+    });
+}

@@ -69,7 +69,14 @@ impl NameResolver {
         };
         let Some((host, port)) = name.rsplit_once(':') else { return Err(failed.unwrap_or(late)) };
         let Ok(port) = port.parse() else { return Err(failed.unwrap_or(late)) };
-        let known = getent(host, left().min(GETENT_LIMIT));
+        let mut answer = None;
+        let known = getent(host, left().min(GETENT_LIMIT), || {
+            answer = if failed.is_none() { lookup.wait(Duration::ZERO).and_then(Result::ok) } else { None };
+            answer.is_some()
+        });
+        if let Some(addresses) = answer {
+            return Ok(addresses);
+        }
         let first = if failed.is_some() { "does not find this name" } else { "has not answered" };
         let then = match &known {
             Known::Addresses(_) => "knows it",
@@ -149,7 +156,8 @@ enum Known {
 }
 
 /// Asks `getent ahosts`.
-fn getent(name: &str, limit: Duration) -> Known {
+/// Gives up if `is_over` returns true.
+fn getent(name: &str, limit: Duration, is_over: impl FnMut() -> bool) -> Known {
     // getent would take such a name for a flag.
     if name.starts_with('-') {
         return Known::NoAnswer;
@@ -158,7 +166,7 @@ fn getent(name: &str, limit: Duration) -> Known {
     command.args(["ahosts", name]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     system::signals::reset_sigchld();
     let Ok((mut child, group)) = ProcessGroup::spawn(&mut command) else { return Known::NoAnswer };
-    let output = output_of(&mut child, limit);
+    let output = output_of(&mut child, limit, is_over);
     group.kill(&mut child);
     match (output, child.wait()) {
         (Some(output), Ok(status)) if status.success() => match addresses(&String::from_utf8_lossy(&output)) {
@@ -172,7 +180,7 @@ fn getent(name: &str, limit: Duration) -> Known {
 }
 
 /// Returns what a child has printed when it ends. `None` if it does not end within the limit.
-fn output_of(child: &mut Child, limit: Duration) -> Option<Vec<u8>> {
+fn output_of(child: &mut Child, limit: Duration, mut is_over: impl FnMut() -> bool) -> Option<Vec<u8>> {
     let started = Instant::now();
     let mut pipe = ChildOutput::of(child.stdout.take()).ok()?;
     let mut output = Vec::new();
@@ -184,6 +192,9 @@ fn output_of(child: &mut Child, limit: Duration) -> Option<Vec<u8>> {
         });
         if has_ended {
             return Some(output);
+        }
+        if is_over() {
+            return None;
         }
         let left = limit.checked_sub(started.elapsed())?;
         system::process::wait_for_output(&[&pipe], left.min(GETENT_PAUSE));
