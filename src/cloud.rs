@@ -39,6 +39,8 @@ pub struct Context<'a> {
     pub profile: &'a str,
     /// The profile's file, if it has one. A fetch checks its directories; a hit skips that check, to be fast.
     pub profile_file: Option<&'a Path>,
+    /// An earlier attempt of this call has failed, and this one may make another ([`crate::base::error::Error::may_try_again`]).
+    pub is_again: bool,
     /// The token is only exchanged for another one, so the user does not see its expiry.
     pub is_inner: bool,
 }

@@ -157,13 +157,13 @@ pub fn obtain(grant: &dyn Grant, cx: &Context<'_>) -> Result<ObtainedToken> {
     let result = match decision {
         Decision::Serve(token) => return Ok(run.serve(token)),
         Decision::Renew(credential) => return Ok(run.renew(credential)),
-        Decision::Refuse(error) => Err(error),
-        Decision::Fetch => {
+        Decision::Refuse(error) if !(cx.is_again && error.may_try_again) => Err(error),
+        Decision::Refuse(_) | Decision::Fetch => {
             let attempts = if run.has_just_failed_to_connect(record.as_ref()) { 1 } else { cx.attempts };
-            let mut before = Some(record);
-            several_times(attempts, cx, || match before.take() {
-                Some(record) => run.lead_or_wait(record),
-                None => {
+            several_times(attempts, cx, |cx| match cx.is_again {
+                false => run.lead_or_wait(record.clone()),
+                true => {
+                    let run = Run::new(grant, cx, rules);
                     let record = run.entry.load()?;
                     match run.decide(record.as_ref()) {
                         Decision::Serve(token) => Ok(run.serve(token)),
@@ -204,24 +204,26 @@ fn check_profile_directories(cx: &Context<'_>) -> Result<()> {
 
 /// Repeats what a source does in one attempt for each call, because others wait for a lock that it holds meanwhile. Leaves the
 /// lock to them between two attempts.
-fn several_times<T>(attempts: u32, cx: &Context<'_>, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
-    // The process that wants the outer token releases more locks.
+fn several_times<T>(attempts: u32, cx: &Context<'_>, attempt: impl Fn(&Context<'_>) -> Result<T>) -> Result<T> {
+    // The call for the outer token releases more locks.
     let attempts = if cx.is_inner { 1 } else { attempts };
+    let mut next = *cx;
     for _ in 1..attempts {
-        match attempt() {
+        match attempt(&next) {
             Err(error) if error.may_try_again && !cx.deadline.left(cx.clock).is_zero() => {
                 cx.diagnostics.debug(|| format!("{}: {}; trying again", cx.profile, error.reason()));
                 cx.clock.sleep(random::between(YIELD, 2 * YIELD).min(cx.deadline.left(cx.clock)));
             }
             outcome => return outcome,
         }
+        next.is_again = true;
     }
-    attempt()
+    attempt(&next)
 }
 
 fn uncached(grant: &dyn Grant, cx: &Context<'_>) -> Result<ObtainedToken> {
     check_profile_directories(cx)?;
-    let credential = several_times(cx.attempts, cx, || grant.fetch(cx))?;
+    let credential = several_times(cx.attempts, cx, |cx| grant.fetch(cx))?;
     let below_min_ttl = credential.remaining(cx.clock.now()).max < millis(cx.requirements.min_ttl);
     let token = TokenWithWarnings { credential, renewal_error: None, below_min_ttl, skew_age: SkewAge::Current };
     Ok(serve(token, cx))

@@ -77,14 +77,13 @@ impl Grant for LoginGrant {
     }
 
     fn fetch(&self, cx: &Context<'_>) -> Result<Credential> {
-        self.renewed_token(cx).map_err(|mut error| {
-            if !error.has_got_no_connection() {
-                return error;
-            }
-            // It is an earlier one for the next attempt.
+        if cx.is_again {
+            // The last renewal belongs to an earlier attempt, whether this process has made it or waited for it.
             let last = self.login.store.load().ok().and_then(|state| state.last_renewal().map(str::to_owned));
             *self.reported.lock().unwrap_or_else(PoisonError::into_inner) = last;
-            error.may_try_again = true;
+        }
+        self.renewed_token(cx).map_err(|mut error| {
+            error.may_try_again = error.has_got_no_connection();
             error
         })
     }

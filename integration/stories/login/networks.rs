@@ -1,16 +1,17 @@
 //! A login that is shared with processes in a sandbox without a network.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
+use crate::emulator::Config;
 use crate::emulator::auth::TOKEN;
 use crate::emulator::faults::{Endpoint, Fault};
 use crate::expect::{fails_with, prints_token};
 use crate::harness::machine::{require_root, require_tracer};
 use crate::harness::strace::traced;
 use crate::harness::waiting::{HOUR, WAIT_LIMIT, is_free, wait_until};
-use crate::harness::{Call, require_client, run_all, skip};
+use crate::harness::{Call, Running, require_client, run_all, skip};
 use crate::sources::person::Person;
 
 /// Puts a call into a sandbox without a network. `None` if this user cannot make one.
@@ -49,13 +50,16 @@ os.execvp(command[0], command)
 
 #[test]
 fn a_renewal_that_gets_no_connection_holds_up_callers_on_another_network_for_one_attempt() {
+    if !require_root(&["unshare"]) {
+        return;
+    }
     let person = Person::new();
-    let Some((unshare, option)) = sandbox(&person) else { return };
     person.log_in();
     person.age(13 * HOUR);
     let url = person.world.emulator.auth_url();
     let port = url.rsplit(':').next().expect("a port");
-    let silent = person.token(&["--timeout", "20s", "-v"]).under(&unshare, &[option, "python3", "-c", SILENT, port]);
+    let silent =
+        person.token(&["--timeout", "20s", "-v"]).under(Path::new("unshare"), &["-n", "python3", "-c", SILENT, port]);
     let silent = silent.limit(WAIT_LIMIT).start();
     wait_until("the login is being renewed", || !is_free(&person.file(".lock")));
     thread::sleep(Duration::from_millis(500));
@@ -69,6 +73,27 @@ fn a_renewal_that_gets_no_connection_holds_up_callers_on_another_network_for_one
     assert_eq!(person.tokens(), 2, "the login, and one renewal");
 }
 
+/// A network where the auth host does not answer. It ends with this value.
+struct SilentNetwork(Running);
+
+impl SilentNetwork {
+    fn of(person: &Person) -> SilentNetwork {
+        let url = person.world.emulator.auth_url();
+        let port = url.rsplit(':').next().expect("a port");
+        let script = "echo begun; exec sleep 60";
+        let network = person.world.sandbox.call("unshare", ["-n", "python3", "-c", SILENT, port, "sh", "-c", script]);
+        let network = network.limit(WAIT_LIMIT).start();
+        wait_until("the network is there", || !network.stdout().is_empty());
+        SilentNetwork(network)
+    }
+
+    /// Starts a call there.
+    fn start(&self, call: Call) -> Running {
+        let number = self.0.id().to_string();
+        call.under(Path::new("nsenter"), &["-t", &number, "-n"]).limit(WAIT_LIMIT).start()
+    }
+}
+
 #[test]
 fn a_stream_of_refreshes_that_get_no_connection_keeps_nobody_from_renewing_the_login() {
     if !require_root(&["unshare", "nsenter"]) {
@@ -77,21 +102,11 @@ fn a_stream_of_refreshes_that_get_no_connection_keeps_nobody_from_renewing_the_l
     let person = Person::new();
     person.log_in();
     person.age(13 * HOUR);
-    let url = person.world.emulator.auth_url();
-    let port = url.rsplit(':').next().expect("a port");
-    let script = "echo begun; exec sleep 60";
-    let network = person.world.sandbox.call("unshare", ["-n", "python3", "-c", SILENT, port, "sh", "-c", script]);
-    let network = network.limit(WAIT_LIMIT).start();
-    wait_until("the network is there", || !network.stdout().is_empty());
-    let number = network.id().to_string();
-    let silent = || {
-        let call = person.token(&["--force-refresh", "--no-cache", "--timeout", "20s"]);
-        call.under(std::path::Path::new("nsenter"), &["-t", &number, "-n"]).limit(WAIT_LIMIT).start()
-    };
+    let network = SilentNetwork::of(&person);
     let mut stream = Vec::new();
     let mut wait = || {
         for _ in 0..10 {
-            stream.push(silent());
+            stream.push(network.start(person.token(&["--force-refresh", "--no-cache", "--timeout", "20s"])));
             thread::sleep(Duration::from_millis(200));
         }
     };
@@ -102,6 +117,26 @@ fn a_stream_of_refreshes_that_get_no_connection_keeps_nobody_from_renewing_the_l
         prints_token(call.finish());
     }
     drop((stream, network));
+}
+
+#[test]
+fn callers_without_a_connection_make_four_attempts_in_a_crowd_and_in_a_chain() {
+    if !require_root(&["unshare", "nsenter"]) {
+        return;
+    }
+    for (callers, more) in [(5, ""), (1, "impersonate = \"ajeu0000000000000001\"")] {
+        let person = Person::with(Config::default(), more);
+        person.log_in();
+        person.age(13 * HOUR);
+        let network = SilentNetwork::of(&person);
+        let calls: Vec<_> = (0..callers).map(|_| network.start(person.token(&["--timeout", "30s"]))).collect();
+        for call in calls {
+            let run = call.finish();
+            // Each attempt takes three seconds.
+            assert!(run.took > Duration::from_secs(12), "{more} {:?}\n{run}", run.took);
+            fails_with(run, 4, &["no connection within 3s"]);
+        }
+    }
 }
 
 #[test]
