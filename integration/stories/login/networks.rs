@@ -111,7 +111,7 @@ fn a_stream_of_refreshes_that_get_no_connection_keeps_nobody_from_renewing_the_l
         }
     };
     wait();
-    let calls = ["--no-cache", "--force-refresh"].map(|option| person.token(&[option, "--timeout", "8s"]).start());
+    let calls = ["--no-cache", "--force-refresh"].map(|option| person.token(&[option, "--timeout", "12s"]).start());
     wait();
     for call in calls {
         prints_token(call.finish());

@@ -131,7 +131,7 @@ fn a_sweep_that_is_stopped_removes_no_record_of_a_logout_if_a_process_that_ends_
         let long_ago = SystemTime::now() - 14 * HOUR;
         fs::File::options().write(true).open(&record).expect("a record").set_modified(long_ago).expect("its time");
         fs::remove_file(world.sandbox.path("cache/v1/CACHEDIR.TAG")).expect("the time of the last sweep");
-        let sweep = stopped_before_removing(&world, Duration::from_secs(5));
+        let sweep = stopped_before_removing(&world, Duration::from_secs(10));
         let has_turn = || {
             let place = fs::File::open(world.sandbox.path("cache/v1/storing"));
             world.records().len() == 2 && place.is_ok_and(|place| fs2::FileExt::try_lock_exclusive(&place).is_err())
