@@ -124,12 +124,12 @@ impl Turn {
 
     /// Removes what killed processes have prepared.
     pub fn remove_other_files(&self) {
-        let Some(_) = self.guard.as_ref().filter(|_| system::files::CAN_LOCK_DIRECTORIES) else { return };
-        for name in store::names(&self.place).unwrap_or_default() {
-            let path = self.place.join(name);
-            if !matches!(&self.prepared, Prepared::File(own, _) if *own == path) {
-                let _ = fs::remove_file(path);
-            }
+        if self.guard.is_some() && system::files::CAN_LOCK_DIRECTORIES {
+            let own = match &self.prepared {
+                Prepared::File(path, _) => Some(path.as_path()),
+                Prepared::Impossible(_) | Prepared::Elsewhere | Prepared::Nothing => None,
+            };
+            remove_files_except(own, &self.place);
         }
     }
 
@@ -305,9 +305,14 @@ pub(super) fn remove_old_files(directory: &Path, now: Timestamp, age: i64) {
 
 /// Removes what killed processes have prepared. Call it only with the turn.
 pub fn remove_files(directory: &Path) {
-    let place = directory.join(PLACE);
-    for name in store::names(&place).unwrap_or_default() {
-        let _ = fs::remove_file(place.join(name));
+    remove_files_except(None, &directory.join(PLACE));
+}
+
+fn remove_files_except(kept: Option<&Path>, place: &Path) {
+    for path in store::names(place).unwrap_or_default().into_iter().map(|name| place.join(name)) {
+        if kept != Some(path.as_path()) {
+            let _ = fs::remove_file(path);
+        }
     }
 }
 
