@@ -8,7 +8,6 @@ pub mod client;
 pub mod renewal;
 pub mod state;
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::base::clock::{Deadline, Timestamp, human, millis};
@@ -52,7 +51,6 @@ fn open(input: &SourceInput<'_>) -> Result<Box<dyn Grant>> {
         caching: input.caching(),
         rules: input.rules,
         name: input.label.to_string(),
-        reported: Mutex::default(),
     }))
 }
 
@@ -63,8 +61,6 @@ struct LoginGrant {
     /// When to renew the token that is stored with the login. The same rules as for the cache, which may be disabled.
     rules: RenewalRules,
     name: String,
-    /// The last renewal whose failure an attempt of this call has ended with, by its random ID.
-    reported: Mutex<Option<String>>,
 }
 
 impl Grant for LoginGrant {
@@ -77,11 +73,6 @@ impl Grant for LoginGrant {
     }
 
     fn fetch(&self, cx: &Context<'_>) -> Result<Credential> {
-        if cx.is_again {
-            // The last renewal belongs to an earlier attempt, whether this process has made it or waited for it.
-            let last = self.login.store.load().ok().and_then(|state| state.last_renewal().map(str::to_owned));
-            *self.reported.lock().unwrap_or_else(PoisonError::into_inner) = last;
-        }
         self.renewed_token(cx).map_err(|mut error| {
             error.may_try_again = error.has_got_no_connection();
             error
@@ -311,12 +302,13 @@ impl LoginGrant {
     /// Returns what the state says about this call, if it says enough. Makes no request.
     fn outcome(&self, state: &LoginState, history: &History, cx: &Context<'_>) -> Option<Result<Credential>> {
         let (force_since, now) = (cx.requirements.force_since, cx.clock.now());
-        let reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let is_recent = |renewal: &&Renewal| {
             // Without a connection, it does not matter when the renewal began.
             let has_no_connection = renewal.failure.as_ref().is_some_and(RenewalFailure::has_got_no_connection);
             let force_since = force_since.filter(|_| !has_no_connection);
-            reported.as_ref() != Some(&renewal.attempt) && history.is_recent(renewal, force_since, cx.began, now)
+            // It belongs to an earlier attempt of this call, whether this process has made it or waited for it.
+            let is_earlier = cx.is_again && history.renewal_before.as_ref() == Some(&renewal.attempt);
+            !is_earlier && history.is_recent(renewal, force_since, cx.began, now)
         };
         let renewal = state.renewal.as_ref().filter(is_recent);
         if let Some(renewal) = renewal {

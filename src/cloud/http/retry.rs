@@ -16,14 +16,13 @@ const BACK_OFF_MAX: Duration = Duration::from_secs(4);
 /// each of them, and may be slow because it has too many.
 const UNANSWERED_REPEATS_MAX: u32 = 2;
 
-/// How much time must be left for an attempt to start, and how long it may take.
+/// How much time must be left for an attempt to start, and how long it may take. The process holds a lock that others wait for, so
+/// no attempt follows one that got no connection in time.
 #[derive(Clone, Copy)]
 pub struct AttemptTime {
     /// With less time left, no attempt starts.
     pub least: Duration,
     pub most: Duration,
-    /// No attempt follows one that got no connection in time: meanwhile the process holds a lock that others wait for.
-    pub is_last_without_connection: bool,
 }
 
 /// How long and how often to try a request.
@@ -68,8 +67,8 @@ pub(super) fn retry<T>(
     let mut pause = BACK_OFF_FIRST;
     let mut last_error: Option<Error> = None;
     let mut unanswered = 0;
-    let any = AttemptTime { least: Duration::ZERO, most: Duration::MAX, is_last_without_connection: false };
-    let AttemptTime { least, most, is_last_without_connection } = policy.attempt_time.unwrap_or(any);
+    let AttemptTime { least, most } =
+        policy.attempt_time.unwrap_or(AttemptTime { least: Duration::ZERO, most: Duration::MAX });
     for attempt in 1.. {
         let left = policy.deadline.left(policy.clock);
         if left.is_zero() || left < least {
@@ -93,7 +92,7 @@ pub(super) fn retry<T>(
         unanswered += u32::from(error.has_timed_out && !error.is_unsent);
         let is_last = attempt >= policy.attempts
             || unanswered > UNANSWERED_REPEATS_MAX
-            || (is_last_without_connection && error.has_got_no_connection());
+            || (policy.attempt_time.is_some() && error.has_got_no_connection());
         let may_repeat = is_temporary && (!is_one_time || error.left_secret_unused());
         let left = policy.deadline.left(policy.clock).saturating_sub(wait);
         if !may_repeat || is_last || left.is_zero() || left < least {
@@ -127,11 +126,7 @@ mod tests {
                 clock: &clock,
                 deadline: Deadline::of_run(seconds(38)),
                 attempts: 4,
-                attempt_time: Some(AttemptTime {
-                    least: seconds(30),
-                    most: seconds(30),
-                    is_last_without_connection: false,
-                }),
+                attempt_time: Some(AttemptTime { least: seconds(30), most: seconds(30) }),
                 diagnostics: &diagnostics,
             };
             clock.advance(seconds(start));

@@ -43,12 +43,10 @@ const LOCK_LIMIT: Duration = Duration::from_secs(6);
 /// The time limit for the auth host's answer.
 pub const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 /// Each request of a renewal process gets the whole time for its answer, or is not sent.
-const PROCESS_ATTEMPT: AttemptTime =
-    AttemptTime { least: ANSWER_LIMIT, most: ANSWER_LIMIT, is_last_without_connection: true };
+const PROCESS_ATTEMPT: AttemptTime = AttemptTime { least: ANSWER_LIMIT, most: ANSWER_LIMIT };
 /// A caller that renews the login itself has [`ANSWER_LIMIT`] for all attempts together. So a second attempt gets what is
 /// left, and starts only if that is at least 20 s.
-pub const CALLER_ATTEMPT: AttemptTime =
-    AttemptTime { least: Duration::from_secs(20), most: ANSWER_LIMIT, is_last_without_connection: true };
+pub const CALLER_ATTEMPT: AttemptTime = AttemptTime { least: Duration::from_secs(20), most: ANSWER_LIMIT };
 const _: () = assert!(
     LOCK_LIMIT.as_secs() + ANSWER_LIMIT.as_secs() + STORE_TIME.as_secs() <= PROCESS_LIMIT.as_secs(),
     "a request that is sent can be answered and its result stored before the process ends"
