@@ -196,3 +196,16 @@ fn the_answer_of_a_slow_name_server_counts_while_getent_runs() {
         gets_a_token(&world, call(&world, "", &resolver).and(["--timeout", "6s"]).run());
     });
 }
+
+#[test]
+fn getent_that_does_not_know_a_name_ends_no_short_lookup_early() {
+    in_own_network(&["10.9.8.53/32"], || {
+        // For each of two questions.
+        let slow = Zone { names: vec![(TEST_NAME, V4)], delay: Duration::from_millis(250), ..Zone::default() };
+        let _server = NameServer::start(FIRST, slow);
+        let world = world(V4);
+        world.sandbox.script("bin/getent", "#!/bin/sh\nexit 2\n");
+        let resolver = format!("nameserver {FIRST}\noptions timeout:5 attempts:2\n");
+        gets_a_token(&world, call(&world, "", &resolver).and(["--timeout", "2s"]).run());
+    });
+}

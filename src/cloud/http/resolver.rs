@@ -90,7 +90,11 @@ impl NameResolver {
                 Ok(addresses.into_iter().map(|address| SocketAddr::new(address, port)).collect())
             }
             (Known::Nothing | Known::NoAnswer, Some(error)) => Err(error),
-            (Known::Nothing, None) => Err(Error::HostNotFound),
+            // A limit may be so short that getent was asked early.
+            (Known::Nothing, None) => {
+                let patience = SILENCE.saturating_sub(started.elapsed()).min(left());
+                lookup.wait(patience).unwrap_or(Err(Error::HostNotFound))
+            }
             (Known::NoAnswer, None) => lookup.wait(left()).unwrap_or(Err(late)),
         }
     }
