@@ -33,6 +33,7 @@ use crate::cloud::http::failure::{
 use crate::cloud::http::proxy::{ProxyChoice, Route, choose_proxy};
 use crate::cloud::http::resolver::NameResolver;
 use crate::cloud::http::retry::{RetryPolicy, retry};
+pub use crate::cloud::http::written::BeforeWrite;
 use crate::cloud::http::written::{Connected, RequestWritten};
 
 /// A smaller skew counts as 0, in milliseconds.
@@ -70,6 +71,8 @@ pub struct HttpRequest<'a> {
 pub struct ProofHeader<'a> {
     pub header: &'static str,
     pub make: &'a dyn Fn() -> Result<Secret>,
+    /// Called in each attempt, before anything is sent. An error ends the attempt, and is that of the call.
+    pub before: Option<&'a BeforeWrite>,
     /// Called after an attempt whose secrets the server has certainly not used ([`Error::left_secret_unused`]).
     pub unused: &'a dyn Fn(),
 }
@@ -170,8 +173,11 @@ impl Http {
             let value = proof.map(|proof| (proof.make)().map(|value| (proof.header, value))).transpose();
             let value = value.map_err(|error| Failure::permanent(error.unsent()))?;
             let proof_header = value.as_ref().map(|(name, value)| (*name, value.expose()));
-            let written = RequestWritten::default();
+            let written = RequestWritten::after(proof.and_then(|proof| proof.before));
             self.attempt(request, proof_header, time, explain, policy, &written).map_err(|mut failure| {
+                if let Some(error) = written.take_error() {
+                    failure = Failure::permanent(error);
+                }
                 failure.error.is_unsent = !written.get();
                 if let Some(proof) = proof.filter(|_| failure.error.left_secret_unused()) {
                     (proof.unused)();

@@ -13,6 +13,7 @@ use crate::harness::strace::traced;
 use crate::harness::waiting::{HOUR, WAIT_LIMIT, is_free, wait_until};
 use crate::harness::{Call, Running, require_client, run_all, skip};
 use crate::sources::person::Person;
+use crate::stories::login::process::{renewal_process, send};
 
 /// Puts a call into a sandbox without a network. `None` if this user cannot make one.
 fn sandbox(person: &Person) -> Option<(PathBuf, &'static str)> {
@@ -92,6 +93,32 @@ impl SilentNetwork {
         let number = self.0.id().to_string();
         call.under(Path::new("nsenter"), &["-t", &number, "-n"]).limit(WAIT_LIMIT).start()
     }
+}
+
+#[test]
+fn a_renewal_that_is_killed_before_it_has_a_connection_leaves_the_refresh_token_as_it_was() {
+    if !require_root(&["unshare", "nsenter"]) {
+        return;
+    }
+    let person = Person::new();
+    person.log_in();
+    person.age(13 * HOUR);
+    let network = SilentNetwork::of(&person);
+    // The second one would be the last that may send a refresh token in doubt.
+    for _ in 0..2 {
+        let call = network.start(person.token(&["--no-cache", "--timeout", "20s"]));
+        let caller = i32::try_from(call.id()).expect("a process id");
+        wait_until("the login is being renewed", || !is_free(&person.file(".lock")));
+        wait_until("another process renews it", || renewal_process(&person.file(".lock")) != caller);
+        send(libc::SIGSTOP, caller);
+        send(libc::SIGKILL, renewal_process(&person.file(".lock")));
+        drop(call);
+        wait_until("the renewal has ended", || is_free(&person.file(".lock")));
+    }
+    assert_eq!(person.state().get("sent_at"), None);
+    person.get();
+    assert_eq!(person.tokens(), 2, "the login, and one renewal");
+    drop(network);
 }
 
 #[test]

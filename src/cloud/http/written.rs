@@ -1,19 +1,56 @@
 //! Notices when there is a connection, and when the first byte of a request is written. Before that, the server cannot have
 //! acted on the request.
 
-use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::{fmt, io};
 
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
 
+use crate::base::error::{Error, Result};
+
+/// What to do when there is a connection, before the first byte of a request is written. An error prevents that.
+pub type BeforeWrite = Arc<dyn Fn() -> Result<()> + Send + Sync>;
+
 /// True once a byte of the request may have been written. Connecting and the TLS handshake do not count.
-#[derive(Clone, Debug, Default)]
-pub(super) struct RequestWritten(Arc<AtomicBool>);
+#[derive(Clone, Default)]
+pub(super) struct RequestWritten {
+    is_written: Arc<AtomicBool>,
+    before: Option<BeforeWrite>,
+    /// The error of `before`.
+    error: Arc<Mutex<Option<Error>>>,
+}
 
 impl RequestWritten {
+    pub(super) fn after(before: Option<&BeforeWrite>) -> Self {
+        Self { before: before.cloned(), ..Self::default() }
+    }
+
     pub(super) fn get(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.is_written.load(Ordering::Relaxed)
+    }
+
+    /// Returns why nothing was written, once, if [`BeforeWrite`] has prevented it.
+    pub(super) fn take_error(&self) -> Option<Error> {
+        self.error.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn begin(&self) -> io::Result<()> {
+        if self.get() {
+            return Ok(());
+        }
+        if let Some(Err(error)) = self.before.as_ref().map(|before| before()) {
+            *self.error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+            return Err(io::Error::other("not sent"));
+        }
+        self.is_written.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+impl fmt::Debug for RequestWritten {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RequestWritten").field(&self.get()).finish()
     }
 }
 
@@ -38,7 +75,7 @@ impl<T: Transport> Transport for Watched<T> {
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
-        self.written.0.store(true, Ordering::Relaxed);
+        self.written.begin()?;
         self.inner.transmit_output(amount, timeout)
     }
 

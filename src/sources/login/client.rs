@@ -13,7 +13,7 @@ use crate::base::random;
 use crate::base::secret::Secret;
 use crate::base::shell;
 use crate::cloud::auth::AuthResponse;
-use crate::cloud::http::ProofHeader;
+use crate::cloud::http::{BeforeWrite, ProofHeader};
 use crate::cloud::installation::Installation;
 use crate::cloud::jwt::ProofKey;
 use crate::cloud::{Context, auth};
@@ -47,13 +47,13 @@ pub struct LoginClient {
 #[derive(Clone, Copy)]
 pub struct AttemptHooks<'a> {
     /// Called before it is sent. An error prevents that.
-    pub before: &'a dyn Fn() -> Result<()>,
+    pub before: Option<&'a BeforeWrite>,
     /// Called if the auth host has certainly not used it.
     pub unused: &'a dyn Fn(),
 }
 
 impl AttemptHooks<'static> {
-    pub const NONE: Self = Self { before: &|| Ok(()), unused: &|| {} };
+    pub const NONE: Self = Self { before: None, unused: &|| {} };
 }
 
 impl LoginClient {
@@ -195,11 +195,9 @@ impl LoginClient {
         let url = auth::token_url(&self.installation);
         let (mut nonce, mut shift) = (None::<String>, 0);
         loop {
-            let make = || {
-                (hooks.before)()?;
-                make_proof(key, &url, cx.clock.now().shifted(shift), nonce.as_deref())
-            };
-            let proof = ProofHeader { header: "dpop", make: &make, unused: hooks.unused };
+            let make = || make_proof(key, &url, cx.clock.now().shifted(shift), nonce.as_deref());
+            let AttemptHooks { before, unused } = hooks;
+            let proof = ProofHeader { header: "dpop", make: &make, before, unused };
             let error = match auth::proven_token(&self.installation, parameters, &[], Some(proof), cx) {
                 Ok(response) => {
                     cx.warn_of_clock(response.skew());

@@ -1,14 +1,15 @@
 //! Renews a login: sends its refresh token, and stores the answer.
 //!
 //! A refresh token may be valid for one use only, and then the answer is the only copy of the next one. So a renewal runs
-//! in a process of its own, which no caller's deadline, signal or end can interrupt. Before it sends the refresh token, it
-//! stores that it does so. If no answer arrives, the state then says that the refresh token is in doubt, and ycred does
+//! in a process of its own, which no caller's deadline, signal or end can interrupt. When it has a connection, and before it
+//! sends the refresh token, it stores that it does so. If no answer arrives, the state then says that the refresh token is in doubt, and ycred does
 //! not send it again while the last access token is valid.
 
-use std::cell::Cell;
 use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::base::account::Account;
@@ -22,8 +23,8 @@ use crate::cache::failure::Surroundings;
 use crate::cache::freshness::RenewalRules;
 use crate::cloud::Context;
 use crate::cloud::auth::AuthResponse;
-use crate::cloud::http::Http;
 use crate::cloud::http::retry::AttemptTime;
+use crate::cloud::http::{BeforeWrite, Http};
 use crate::cloud::jwt::ProofKey;
 use crate::disk::store;
 use crate::disk::store::{Lock, ReservedSpace};
@@ -171,27 +172,12 @@ impl LoginRenewal<'_> {
             Err(error) => return Renewed::Done { result: Err(error), unsaved: None },
         };
         let began = self.cx.clock.now();
-        let is_marked = Cell::new(false);
-        let before = || {
-            // Without a lock, this could overwrite the state of another process, which holds the next refresh token.
-            if self.is_locked && !is_marked.get() {
-                is_marked.set(
-                    self.mark(state, Some(began), state.sent_at.is_some())
-                        .map_err(|error| self.login.cannot_renew(&error))?,
-                );
-            }
-            if self.login.store.is_current(state) { Ok(()) } else { Err(self.login.store.absent().error()) }
-        };
-        if let Err(error) = before() {
-            return Renewed::Done { result: Err(error), unsaved: None };
-        }
-        // The attempt has not used the refresh token, so until the next attempt the state says what it said before.
-        let unused = || {
-            if is_marked.get() && self.mark(state, state.sent_at, state.is_sent_again).is_ok() {
-                is_marked.set(false);
-            }
-        };
-        let hooks = AttemptHooks { before: &before, unused: &unused };
+        let mark = Arc::new(Mark::new(self, state, began));
+        let before: BeforeWrite = Arc::new({
+            let mark = Arc::clone(&mark);
+            move || mark.set()
+        });
+        let hooks = AttemptHooks { before: Some(&before), unused: &|| mark.clear() };
         let (mut next, result, skew) = match self.login.refresh(refresh_token, &key, hooks, self.cx) {
             Ok(response) => {
                 let (next, result) = self.renewed(state, &response, began);
@@ -209,14 +195,6 @@ impl LoginRenewal<'_> {
         next.renewal = Some(Renewal { attempt: self.attempt.to_owned(), began, ended, skew, failure });
         let unsaved = self.store(&next, space, result.is_ok()).err();
         Renewed::Done { result, unsaved }
-    }
-
-    /// Stores when the refresh token was sent, or that no answer is outstanding. Returns false if the user has logged out
-    /// or logged in again.
-    fn mark(&self, state: &LoginState, sent_at: Option<Timestamp>, is_sent_again: bool) -> io::Result<bool> {
-        let mut marked = state.clone();
-        (marked.sent_at, marked.is_sent_again) = (sent_at, is_sent_again);
-        self.login.store.store_if_current(&marked, None)
     }
 
     /// Checks that the refresh token may be sent, and reserves room for the answer.
@@ -303,6 +281,46 @@ impl LoginRenewal<'_> {
         }
         // The second attempt is for the case that somebody has removed the reserved file, or freed some space.
         place.store_if_current(next, Some(space)).or_else(|_| place.store_if_current(next, None)).map(drop)
+    }
+}
+
+/// What the stored state says of the refresh token: that it is being sent, or what it said before.
+struct Mark {
+    login: LoginClient,
+    before: LoginState,
+    marked: LoginState,
+    is_locked: bool,
+    is_set: AtomicBool,
+}
+
+impl Mark {
+    fn new(renewal: &LoginRenewal<'_>, state: &LoginState, began: Timestamp) -> Self {
+        let mut marked = state.clone();
+        (marked.sent_at, marked.is_sent_again) = (Some(began), state.sent_at.is_some());
+        let (login, is_locked) = (renewal.login.clone(), renewal.is_locked);
+        Self { login, before: state.clone(), marked, is_locked, is_set: AtomicBool::new(false) }
+    }
+
+    /// Stores that the refresh token is being sent. There is a connection, so a process that is killed or has no network before
+    /// that leaves no doubt about the refresh token.
+    ///
+    /// # Errors
+    /// The refresh token must not be sent: that cannot be stored, or the user has logged out or logged in again.
+    fn set(&self) -> Result<()> {
+        let store = &self.login.store;
+        // Without a lock, this could overwrite the state of another process, which holds the next refresh token.
+        if self.is_locked && !self.is_set.load(Ordering::Relaxed) {
+            let is_stored = store.store_if_current(&self.marked, None);
+            self.is_set.store(is_stored.map_err(|error| self.login.cannot_renew(&error))?, Ordering::Relaxed);
+        }
+        if store.is_current(&self.before) { Ok(()) } else { Err(store.absent().error()) }
+    }
+
+    /// The attempt has not used the refresh token, so until the next attempt the state says what it said before.
+    fn clear(&self) {
+        if self.is_set.load(Ordering::Relaxed) && self.login.store.store_if_current(&self.before, None).is_ok() {
+            self.is_set.store(false, Ordering::Relaxed);
+        }
     }
 }
 
