@@ -12,7 +12,7 @@ use std::path::Path;
 
 use crate::base::clock::{Clock, Deadline, Timestamp, clock_off};
 use crate::base::diagnostics::{Diagnostics, Warning};
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::cache::Cache;
 use crate::cache::freshness::Requirements;
 use crate::cloud::http::failure::ServerError;
@@ -39,8 +39,8 @@ pub struct Context<'a> {
     pub profile: &'a str,
     /// The profile's file, if it has one. A fetch checks its directories; a hit skips that check, to be fast.
     pub profile_file: Option<&'a Path>,
-    /// An earlier attempt of this call has failed, and this one may make another ([`crate::base::error::Error::may_try_again`]).
-    pub is_again: bool,
+    /// Why the attempt before this one has failed, if this call makes several ([`Error::may_try_again`]).
+    pub last_error: Option<&'a Error>,
     /// The token is only exchanged for another one, so the user does not see its expiry.
     pub is_inner: bool,
 }

@@ -157,12 +157,12 @@ pub fn obtain(grant: &dyn Grant, cx: &Context<'_>) -> Result<ObtainedToken> {
     let result = match decision {
         Decision::Serve(token) => return Ok(run.serve(token)),
         Decision::Renew(credential) => return Ok(run.renew(credential)),
-        Decision::Refuse(error) if !(cx.is_again && error.may_try_again) => Err(error),
+        Decision::Refuse(error) if !(cx.last_error.is_some() && error.may_try_again) => Err(error),
         Decision::Refuse(_) | Decision::Fetch => {
             let attempts = if run.has_just_failed_to_connect(record.as_ref()) { 1 } else { cx.attempts };
-            several_times(attempts, cx, |cx| match cx.is_again {
-                false => run.lead_or_wait(record.clone()),
-                true => {
+            several_times(attempts, cx, |cx| match cx.last_error {
+                None => run.lead_or_wait(record.clone()),
+                Some(_) => {
                     let run = Run::new(grant, cx, rules);
                     let record = run.entry.load()?;
                     match run.decide(record.as_ref()) {
@@ -207,18 +207,18 @@ fn check_profile_directories(cx: &Context<'_>) -> Result<()> {
 fn several_times<T>(attempts: u32, cx: &Context<'_>, attempt: impl Fn(&Context<'_>) -> Result<T>) -> Result<T> {
     // The call for the outer token releases more locks.
     let attempts = if cx.is_inner { 1 } else { attempts };
-    let mut next = *cx;
+    let mut last = None;
     for _ in 1..attempts {
-        match attempt(&next) {
+        match attempt(&Context { last_error: last.as_ref().or(cx.last_error), ..*cx }) {
             Err(error) if error.may_try_again && !cx.deadline.left(cx.clock).is_zero() => {
                 cx.diagnostics.debug(|| format!("{}: {}; trying again", cx.profile, error.reason()));
                 cx.clock.sleep(random::between(YIELD, 2 * YIELD).min(cx.deadline.left(cx.clock)));
+                last = Some(error);
             }
             outcome => return outcome,
         }
-        next.is_again = true;
     }
-    attempt(&next)
+    attempt(&Context { last_error: last.as_ref().or(cx.last_error), ..*cx })
 }
 
 fn uncached(grant: &dyn Grant, cx: &Context<'_>) -> Result<ObtainedToken> {

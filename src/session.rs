@@ -188,7 +188,7 @@ impl Session<'_> {
             requirements: Requirements { min_ttl, force_since },
             profile: &label,
             profile_file: profile.settings.file.as_deref(),
-            is_again: false,
+            last_error: None,
             is_inner: false,
         };
         operation(&cx)

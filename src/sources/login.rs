@@ -108,7 +108,7 @@ impl LoginGrant {
         outcome.unwrap_or_else(|| {
             let state = self.login.store.load()?;
             let outcome = self.outcome(&state, &history, cx).or_else(|| self.good_enough(&state, cx).map(Ok));
-            outcome.unwrap_or_else(|| self.fall_back(&state, self.not_finished(cx), cx))
+            outcome.unwrap_or_else(|| self.fall_back(&state, self.not_finished(&state, cx), cx))
         })
     }
 }
@@ -307,7 +307,7 @@ impl LoginGrant {
             let has_no_connection = renewal.failure.as_ref().is_some_and(RenewalFailure::has_got_no_connection);
             let force_since = force_since.filter(|_| !has_no_connection);
             // It belongs to an earlier attempt of this call, whether this process has made it or waited for it.
-            let is_earlier = cx.is_again && history.renewal_before.as_ref() == Some(&renewal.attempt);
+            let is_earlier = cx.last_error.is_some() && history.renewal_before.as_ref() == Some(&renewal.attempt);
             !is_earlier && history.is_recent(renewal, force_since, cx.began, now)
         };
         let renewal = state.renewal.as_ref().filter(is_recent);
@@ -436,7 +436,11 @@ impl LoginGrant {
     }
 
     /// Returns the error if the renewal has not finished within this call's time limit. It continues.
-    fn not_finished(&self, cx: &Context<'_>) -> Error {
+    fn not_finished(&self, state: &LoginState, cx: &Context<'_>) -> Error {
+        // It has no connection so far, and the attempts before it got none.
+        if let Some(error) = cx.last_error.filter(|_| state.sent_at.is_none()) {
+            return error.clone();
+        }
         let what = match self.login.store.lock_holder() {
             Some(holder) => {
                 let duration = human(cx.clock.now().since(holder.since).max(0));

@@ -122,6 +122,27 @@ fn a_renewal_that_is_killed_before_it_has_a_connection_leaves_the_refresh_token_
 }
 
 #[test]
+fn a_short_call_without_a_connection_says_so_and_the_next_one_makes_one_attempt() {
+    if !require_root(&["unshare", "nsenter"]) {
+        return;
+    }
+    for limit in ["5s", "8s"] {
+        let person = Person::new();
+        person.log_in();
+        person.age(13 * HOUR);
+        let network = SilentNetwork::of(&person);
+        // The time for the last attempt is too short.
+        let call = network.start(person.token(&["--timeout", limit]));
+        fails_with(call.finish(), 4, &["no connection within 3s"]);
+        // Otherwise the failure would be returned without an attempt.
+        person.age(Duration::from_secs(5));
+        let run = network.start(person.token(&["--timeout", "20s", "-v"])).finish();
+        let run = run.exits(4).stderr_has("no connection within 3s");
+        assert_eq!(run.stderr.matches("trying again").count(), 0, "{run}");
+    }
+}
+
+#[test]
 fn a_stream_of_refreshes_that_get_no_connection_keeps_nobody_from_renewing_the_login() {
     if !require_root(&["unshare", "nsenter"]) {
         return;

@@ -97,7 +97,7 @@ fn a_token_in_the_request_is_the_one_exchanged() {
         profile: "profile x",
         profile_file: None,
         requirements: ycred::cache::freshness::Requirements { min_ttl: Duration::ZERO, force_since: None },
-        is_again: false,
+        last_error: None,
         is_inner: false,
     };
     let fetch = |token: &str| {
