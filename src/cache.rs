@@ -50,7 +50,7 @@ use crate::base::identity::{Identity, WatchedFile};
 use crate::base::secret::Secret;
 use crate::cache::attempt::Attempt;
 use crate::cache::freshness::{RenewalRules, Requirements};
-use crate::cache::logout::{LastLogout, LogoutPatience, RemovedToken, is_read_only, mark_logout};
+use crate::cache::logout::{ClearedRecord, LastLogout, LogoutPatience, RemovedToken, is_read_only, mark_logout};
 use crate::cache::record::Record;
 use crate::cache::sharing_group::{LockName, SharingGroup};
 use crate::cache::watched_files::Snapshot;
@@ -131,7 +131,7 @@ impl Cache {
             if is_owned { mark_logout(directory) } else { Ok(()) }
         };
         // Before the names are listed, because a fetch that is under way may store its token afterwards.
-        deleted.error = mark().err();
+        deleted.unmarked = mark().err();
         let Some(names) = names_in_time(directory, deadline, clock)? else { return Ok(deleted) };
         deleted.is_listed = true;
         if let Err(error) = owned
@@ -166,9 +166,8 @@ impl Cache {
             }
         }
         drop(guard);
-        // A fetch may have begun meanwhile, with a record that is deleted by now. Marking fails on a full disk. The files deleted
-        // above make room, so the next `logout --all` can succeed.
-        deleted.fail(mark());
+        // A fetch may have begun meanwhile, with a record that is deleted by now.
+        deleted.unmarked = deleted.unmarked.or(mark().err());
         Ok(deleted)
     }
 
@@ -229,6 +228,9 @@ pub struct DeletedIdentities<'a> {
     pub left: usize,
     /// The first error. Everything else is deleted nevertheless.
     pub error: Option<io::Error>,
+    /// Why a fetch that is under way may store its token nevertheless. Happens on a full disk. What was deleted makes room, so it
+    /// may be different next time.
+    pub unmarked: Option<io::Error>,
 }
 
 impl DeletedIdentities<'_> {
@@ -423,11 +425,11 @@ impl Slot<'_> {
     ///
     /// # Errors
     /// The file cannot be read, written or removed, or the directory belongs to another user.
-    pub fn clear(&self, patience: &LogoutPatience, clock: &dyn Clock) -> io::Result<RemovedToken> {
-        let Ok(path) = self.path(store::RECORD) else { return Ok(RemovedToken::Nothing) };
+    pub fn clear(&self, patience: &LogoutPatience, clock: &dyn Clock) -> io::Result<ClearedRecord> {
+        let Ok(path) = self.path(store::RECORD) else { return Ok(ClearedRecord::NOTHING) };
         let directory = self.directory()?;
         if !directory.is_dir() {
-            return Ok(RemovedToken::Nothing);
+            return Ok(ClearedRecord::NOTHING);
         }
         let mut turn = patience.turn(directory, clock);
         // What killed processes have prepared may be a token too. On a full disk, that makes room.
@@ -438,7 +440,7 @@ impl Slot<'_> {
         let marked = if must_mark { mark_logout(directory) } else { Ok(()) };
         let content = match store::read(&path)? {
             FileState::Nothing if store::refuse_foreign_directory(directory).is_err() => {
-                return Ok(RemovedToken::Nothing);
+                return Ok(ClearedRecord::NOTHING);
             }
             FileState::Nothing | FileState::Foreign => None,
             FileState::Content(content) => Some(content),
@@ -456,19 +458,20 @@ impl Slot<'_> {
             Some(Ok(false)) => mark_logout(directory).and_then(|()| store::replace(&path, &empty_record, false)),
             None => store::replace(&path, &empty_record, false),
         };
-        match (replaced, content) {
-            (Ok(()), _) => marked.or_else(|_| mark_logout(directory))?,
+        let marked = match (replaced, content) {
+            (Ok(()), _) => marked.or_else(|_| mark_logout(directory)),
             // On a full disk, the file can only be removed. That makes room for the mark.
             (Err(_), Some(_)) => {
                 store::remove(&path)?;
-                mark_logout(directory)?;
+                mark_logout(directory)
             }
             // Nothing can be stored there, so nothing needs to be kept from it.
-            (Err(error), None) if is_read_only(&error) => {}
+            (Err(error), None) if is_read_only(&error) => Ok(()),
             // The mark does what an empty record would do.
-            (Err(error), None) => mark_logout(directory).map_err(|_| error)?,
-        }
-        Ok(token.map_or(RemovedToken::Nothing, |token| RemovedToken::Token(token.expires)))
+            (Err(error), None) => mark_logout(directory).map_err(|_| error),
+        };
+        let token = token.map_or(RemovedToken::Nothing, |token| RemovedToken::Token(token.expires));
+        Ok(ClearedRecord { token, marked })
     }
 }
 

@@ -6,7 +6,7 @@
 //! before it stores its result. The file is never removed.
 //!
 //! A logout of one profile leaves a record that says so instead, and later records keep the logout's id. A sweep that removes
-//! such a record also writes a new mark, and so does a logout that cannot lock the directory.
+//! such a record also writes a new mark, and so does a logout that cannot lock the directory, or that has no room for its record.
 
 use std::cell::Cell;
 use std::io;
@@ -38,23 +38,29 @@ impl LastLogout {
             FileState::Nothing | FileState::Foreign => Self(Vec::new()),
         })
     }
-
-    /// Replaces the mark, if the directory exists. Lock the directory for that.
-    ///
-    /// # Errors
-    /// The file cannot be written.
-    fn replace(directory: &Path) -> io::Result<()> {
-        match directory.is_dir() {
-            true => store::replace(&directory.join(FILE), random::id().as_bytes(), false),
-            false => Ok(()),
-        }
-    }
 }
 
 /// Keeps the fetches that are under way from storing their results. It should be this process's turn: otherwise a process that
 /// is storing a token notices only afterwards.
+///
+/// # Errors
+/// The file cannot be written.
 pub(super) fn mark_logout(directory: &Path) -> io::Result<()> {
-    match LastLogout::replace(directory) {
+    mark(directory, |path| {
+        let id = random::id();
+        // A full disk may have no room for another file. A process that reads a mixture of both ids finds a change too.
+        store::replace(path, id.as_bytes(), false).or_else(|error| match is_full(&error) {
+            true => store::overwrite(path, id.as_bytes()).map_err(|_| error),
+            false => Err(error),
+        })
+    })
+}
+
+fn mark(directory: &Path, replace: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
+    if !directory.is_dir() {
+        return Ok(());
+    }
+    match replace(&directory.join(FILE)) {
         // Nor can a fetch store anything.
         Err(error) if is_read_only(&error) => Ok(()),
         replaced => replaced,
@@ -63,6 +69,22 @@ pub(super) fn mark_logout(directory: &Path) -> io::Result<()> {
 
 pub(super) fn is_read_only(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem)
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+}
+
+/// What a logout has done to a record.
+#[derive(Debug)]
+pub struct ClearedRecord {
+    pub token: RemovedToken,
+    /// Why a fetch that is under way may store its token nevertheless. Happens on a full disk.
+    pub marked: io::Result<()>,
+}
+
+impl ClearedRecord {
+    pub(super) const NOTHING: Self = Self { token: RemovedToken::Nothing, marked: Ok(()) };
 }
 
 /// The token that `logout` deleted, if any.

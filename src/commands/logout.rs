@@ -11,13 +11,13 @@ use std::time::Duration;
 use clap::{Arg, ArgAction};
 
 use crate::base::clock::Deadline;
-use crate::base::error::{Error, Result, clean};
+use crate::base::error::{Error, Result, clean, describe};
 use crate::base::identity::Identity;
 use crate::base::secret::Secret;
 use crate::base::token::Credential;
-use crate::cache::logout::{LogoutPatience, RemovedToken};
+use crate::cache::logout::{ClearedRecord, LogoutPatience, RemovedToken};
 use crate::cache::record::Record;
-use crate::cache::{Cache, Slot};
+use crate::cache::{BusyIdentity, Cache, DeletedIdentities, Slot};
 use crate::cloud::{Context, iam};
 use crate::commands::command::{Command, CommandCall, profile_argument, selected_profile};
 use crate::commands::login::notice;
@@ -150,38 +150,63 @@ fn end_all_logins(state: &Path, deadline: &Deadline, session: &Session<'_>, repo
 
 fn delete_all_tokens(cache: &Cache, deadline: &Deadline, session: &Session<'_>, report: &mut Report) -> io::Result<()> {
     let patience = LogoutPatience::default();
-    let deleted = cache.delete_idle(deadline, &patience, session.clock)?;
-    let (mut removed, mut left, mut error) = (deleted.tokens, deleted.left, deleted.error);
-    // Empty all records first: each wait for a fetch may take the rest of the time.
-    let mut emptied = Vec::new();
-    for busy in deleted.busy {
-        if deadline.left(session.clock).is_zero() {
-            left += 1;
-            continue;
-        }
-        match busy.slot.clear(&patience, session.clock) {
-            Ok(token) => emptied.push((busy, token)),
-            Err(why) => error = error.or(Some(why)),
-        }
+    let (mut deleted, mut emptied) = empty_all(cache, deadline, &patience, session)?;
+    let mut removed = deleted.tokens;
+    if deleted.unmarked.is_some() || emptied.iter().any(|(_, cleared)| cleared.marked.is_err()) {
+        // The disk is full, but there may be room now. Before that, a fetch may have stored a token.
+        removed += emptied.iter().filter(|(_, cleared)| cleared.token != RemovedToken::Nothing).count();
+        (deleted, emptied) = empty_all(cache, deadline, &patience, session)?;
+        removed += deleted.tokens;
     }
-    for (busy, token) in emptied {
+    for (busy, cleared) in emptied {
+        let token = cleared.token;
         let again = match deadline.left(session.clock).is_zero() {
-            true => Ok(token),
-            false => remove_again(&busy.slot, token, || busy.try_all_locks(), deadline, &patience, session),
+            true => Ok(cleared),
+            false => remove_again(&busy.slot, cleared, || busy.try_all_locks(), deadline, &patience, session),
         };
-        removed += usize::from(*again.as_ref().unwrap_or(&token) != RemovedToken::Nothing);
-        error = error.or(again.err());
+        removed += usize::from(again.as_ref().map_or(token, |again| again.token) != RemovedToken::Nothing);
+        match again {
+            Ok(again) => deleted.unmarked = deleted.unmarked.or(again.marked.err()),
+            Err(error) => deleted.error = deleted.error.or(Some(error)),
+        }
     }
-    let _ = writeln!(report.text, "{}: deleted {}", clean(&cache.place()), counted(removed, "cached token"));
-    if let Some(error) = error {
-        report.fail(cannot_delete(Path::new(&cache.place()), &error));
+    let place = cache.place();
+    let _ = writeln!(report.text, "{}: deleted {}", clean(&place), counted(removed, "cached token"));
+    if let Some(error) = deleted.error {
+        report.fail(cannot_delete(Path::new(&place), &error));
     }
-    if !deleted.is_listed || left > 0 {
-        let left = if deleted.is_listed { counted(left, "record") } else { "records".to_owned() };
-        let what = format!("{}: {left} left when the time limit was reached", cache.place());
+    if !deleted.is_listed || deleted.left > 0 {
+        let left = if deleted.is_listed { counted(deleted.left, "record") } else { "records".to_owned() };
+        let what = format!("{place}: {left} left when the time limit was reached");
         report.fail(Error::unavailable(what).timed_out());
     }
+    if let Some(error) = deleted.unmarked {
+        report.fail(cannot_mark(&place, &error).hint(LOG_OUT_AGAIN));
+    }
     Ok(())
+}
+
+/// Deletes the idle identities, and empties the records of the others, which it returns. Does not wait for fetches: one of them
+/// may take the rest of the time.
+fn empty_all<'a>(
+    cache: &'a Cache,
+    deadline: &Deadline,
+    patience: &LogoutPatience,
+    session: &Session<'_>,
+) -> io::Result<(DeletedIdentities<'a>, Vec<(BusyIdentity<'a>, ClearedRecord)>)> {
+    let mut deleted = cache.delete_idle(deadline, patience, session.clock)?;
+    let mut emptied = Vec::new();
+    for busy in std::mem::take(&mut deleted.busy) {
+        if deadline.left(session.clock).is_zero() {
+            deleted.left += 1;
+            continue;
+        }
+        match busy.slot.clear(patience, session.clock) {
+            Ok(cleared) => emptied.push((busy, cleared)),
+            Err(error) => deleted.error = deleted.error.or(Some(error)),
+        }
+    }
+    Ok((deleted, emptied))
 }
 
 fn counted(count: usize, noun: &str) -> String {
@@ -195,6 +220,7 @@ fn delete_one(profile: &Profile, call: &CommandCall, session: &Session<'_>, repo
         deadline: Deadline::of_run(call.options.timeout.unwrap_or(profile.timeout)),
         is_revoked_later: call.matches.get_flag("revoke"),
         advice: "; to revoke a copy that you still have: ycred revoke - < FILE; next time: ycred logout --revoke",
+        hint: LOG_OUT_AGAIN,
         is_shared: &|_| false,
         session,
     };
@@ -211,6 +237,8 @@ pub struct Deletion<'a> {
     pub is_revoked_later: bool,
     /// What to add to the line about a token that stays valid in the cloud.
     pub advice: &'static str,
+    /// The hint if a process that is fetching a token may still store it.
+    pub hint: &'static str,
     /// Returns true for an identity whose tokens stay, because another profile has it too.
     pub is_shared: &'a dyn Fn(&Identity) -> bool,
     pub session: &'a Session<'a>,
@@ -236,12 +264,13 @@ impl Deletion<'_> {
     /// Deletes the tokens and access keys of a grant from the cache. Adds them to the report.
     ///
     /// # Errors
-    /// Profile (3) or Unavailable (4): a record cannot be deleted, or not all access keys were found in time.
+    /// Profile (3) or Unavailable (4): a record cannot be deleted, a process that is fetching a token may still store it, or not
+    /// all access keys were found in time.
     pub fn delete_tokens(&self, grant: &dyn Grant, report: &mut String) -> Result<()> {
         let Self { profile, deadline, session, .. } = self;
         let cache = session.cache();
         let cache_error = |error| cannot_delete(Path::new(&cache.place()), &error);
-        let mut has_all_keys = true;
+        let (mut has_all_keys, mut marked) = (true, Ok(()));
         // Empty the records of the chain first. From then on, a process that is getting an access key for one of these tokens
         // cannot store it, although its key has no record yet.
         let (patience, mut emptied) = (LogoutPatience::default(), Vec::new());
@@ -249,8 +278,9 @@ impl Deletion<'_> {
         while let Some(grant) = link.take() {
             link = grant.inner();
             if !(self.is_shared)(grant.identity()) {
-                let token = cache.entry(grant.identity()).slot.clear(&patience, session.clock).map_err(cache_error)?;
-                emptied.push((grant, token));
+                let cleared =
+                    cache.entry(grant.identity()).slot.clear(&patience, session.clock).map_err(cache_error)?;
+                emptied.push((grant, cleared));
             }
         }
         if !(self.is_shared)(grant.identity()) {
@@ -260,7 +290,9 @@ impl Deletion<'_> {
             let keys = keys.map_err(cache_error)?;
             has_all_keys = keys.is_complete;
             for (slot, request) in keys.slots {
-                if let RemovedToken::Token(expires) = remove_token(&slot, deadline, session).map_err(cache_error)? {
+                let cleared = remove_token(&slot, deadline, session).map_err(cache_error)?;
+                marked = marked.and(cleared.marked);
+                if let RemovedToken::Token(expires) = cleared.token {
                     let session_name = request.session_name;
                     let _ = writeln!(
                         report,
@@ -274,24 +306,33 @@ impl Deletion<'_> {
             true => format!("which expires at {expires}"),
             false => format!("still valid in the cloud until {expires}{}", self.advice),
         };
-        for (grant, token) in emptied {
-            let slot = &cache.entry(grant.identity()).slot;
-            let again = remove_again(slot, token, || slot.try_all_locks(), deadline, &patience, session);
-            if let RemovedToken::Token(expires) = *again.as_ref().unwrap_or(&token) {
+        for (grant, cleared) in emptied {
+            let (slot, token) = (&cache.entry(grant.identity()).slot, cleared.token);
+            let again = remove_again(slot, cleared, || slot.try_all_locks(), deadline, &patience, session);
+            if let RemovedToken::Token(expires) = again.as_ref().map_or(token, |again| again.token) {
                 let account = grant.account().unwrap_or_else(|_| "an account".into());
                 let validity = validity(expires);
                 let _ = writeln!(report, "{profile}: deleted the cached token of {account}, {validity}");
             }
-            again.map_err(cache_error)?;
+            marked = marked.and(again.map_err(cache_error)?.marked);
         }
-        match has_all_keys {
-            true => Ok(()),
-            false => {
-                let what = format!("{}: the time limit was reached before all access keys were found", cache.place());
-                Err(Error::unavailable(what).timed_out())
-            }
+        if !has_all_keys {
+            let what = format!("{}: the time limit was reached before all access keys were found", cache.place());
+            return Err(Error::unavailable(what).timed_out());
         }
+        marked.map_err(|error| cannot_mark(&cache.place(), &error).hint(self.hint))
     }
+}
+
+const LOG_OUT_AGAIN: &str = "free some disk space, or wait until no ycred process is running, then log out again";
+
+/// The error of a logout that has deleted every token, but has no room for what keeps a running fetch from storing another one.
+fn cannot_mark(place: &str, error: &io::Error) -> Error {
+    let what = format!(
+        "{place}: the tokens are deleted, but a process that is fetching one now may still store it, because \
+         last-logout cannot be written"
+    );
+    Error::unavailable(what).because(describe(error))
 }
 
 fn cannot_delete(place: &Path, error: &io::Error) -> Error {
@@ -302,31 +343,34 @@ fn cannot_delete(place: &Path, error: &io::Error) -> Error {
 ///
 /// If a fetch is running, waits for its end and deletes again. The fetch may have stored a token if it checked the
 /// record just before the first deletion.
-fn remove_token(slot: &Slot<'_>, deadline: &Deadline, session: &Session<'_>) -> io::Result<RemovedToken> {
+fn remove_token(slot: &Slot<'_>, deadline: &Deadline, session: &Session<'_>) -> io::Result<ClearedRecord> {
     let patience = LogoutPatience::default();
-    let removed = slot.clear(&patience, session.clock)?;
-    remove_again(slot, removed, || slot.try_all_locks(), deadline, &patience, session)
+    let cleared = slot.clear(&patience, session.clock)?;
+    remove_again(slot, cleared, || slot.try_all_locks(), deadline, &patience, session)
 }
 
-/// The second half of [`remove_token`]. `removed` is the result of the first half.
+/// The second half of [`remove_token`]. `first` is the result of the first half.
 fn remove_again(
     slot: &Slot<'_>,
-    removed: RemovedToken,
+    first: ClearedRecord,
     try_all_locks: impl Fn() -> io::Result<Vec<Lock>>,
     deadline: &Deadline,
     patience: &LogoutPatience,
     session: &Session<'_>,
-) -> io::Result<RemovedToken> {
+) -> io::Result<ClearedRecord> {
     // Each group of processes with the same proxies and certificates has a lock of its own.
     let is_idle = || try_all_locks().map_or(true, |locks| !locks.iter().any(|lock| matches!(lock, Lock::Busy)));
     if store::poll(deadline, session.clock, || is_idle().then_some(())).is_none() {
-        return Ok(removed);
+        return Ok(first);
     }
     match slot.clear(patience, session.clock) {
-        Ok(RemovedToken::Nothing) => Ok(removed),
-        // The disk is full, and nothing has been stored since the first deletion.
-        Err(_) if !slot.exists() => Ok(removed),
-        result => result,
+        Ok(again) => Ok(ClearedRecord {
+            token: if again.token == RemovedToken::Nothing { first.token } else { again.token },
+            // Without a record, the disk is full. A mark that the first half has left is enough: nothing was stored since.
+            marked: if slot.exists() { again.marked } else { again.marked.or(first.marked) },
+        }),
+        Err(_) if !slot.exists() => Ok(first),
+        Err(error) => Err(error),
     }
 }
 

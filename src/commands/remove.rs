@@ -66,6 +66,7 @@ fn run(call: &CommandCall, session: &Session<'_>) -> Result<Outcome> {
             deadline,
             is_revoked_later: false,
             advice: "",
+            hint: "a token that is stored now is not used any more, and expires by itself",
             is_shared: &is_shared,
             session,
         });

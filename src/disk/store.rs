@@ -113,6 +113,20 @@ pub fn replace(path: &Path, content: &[u8], is_durable: bool) -> io::Result<()> 
     written
 }
 
+/// Overwrites an existing file in place, which a full disk has room for. A reader may see a mixture of the old and the new content.
+///
+/// # Errors
+/// There is no such file of this user, or it cannot be written.
+pub fn overwrite(path: &Path, content: &[u8]) -> io::Result<()> {
+    system::signals::ignore_file_size_signal();
+    let mut file = system::files::open_own_for_writing(path)?;
+    if !is_ours(&file.metadata()?) {
+        return Err(ErrorKind::PermissionDenied.into());
+    }
+    file.write_all(content)?;
+    file.set_len(content.len() as u64)
+}
+
 pub(super) fn put_in_place(temporary: &Path, path: &Path, is_durable: bool) -> io::Result<()> {
     set_aside_if_foreign(path)?;
     system::files::rename(temporary, path, is_durable)?;
@@ -609,6 +623,20 @@ mod tests {
         assert_eq!(content(read(&path)).as_deref(), Some(&b"short"[..]), "nothing is left of the longer content");
         assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(dir.path()).expect("readable").count(), 1, "no leftovers");
+    }
+
+    #[test]
+    fn only_an_own_file_is_overwritten_in_place() {
+        let dir = directory();
+        let path = dir.path().join("x");
+        assert!(overwrite(&path, b"new").is_err() && !path.exists());
+        replace(&path, b"a longer text", false).expect("first");
+        overwrite(&path, b"new").expect("overwritten");
+        assert_eq!(content(read(&path)).as_deref(), Some(&b"new"[..]));
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).expect("a link");
+        assert!(overwrite(&link, b"other").is_err());
+        assert_eq!(content(read(&path)).as_deref(), Some(&b"new"[..]));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::emulator::faults::Fault;
 use crate::harness::files::{make_private, names, set_mode};
 use crate::harness::machine::{require_root, require_tracer};
 use crate::harness::strace::traced;
+use crate::harness::waiting::wait_until;
 use crate::harness::{Call, YCRED};
 use crate::hostile::other_user::{NOBODY, OtherUser};
 use crate::hostile::records::{at_most_one_warning, temporary_files};
@@ -189,4 +190,60 @@ fn a_logout_deletes_what_a_killed_process_was_about_to_store() {
          \"$2\" logout; ls \"$1/v1/storing\"";
     let run = in_mount_namespace(&world, script).run().succeeds().stdout_has("deleted the cached token");
     assert_eq!(run.stdout.matches("tmp-").count(), 1, "before the logout only\n{run}");
+}
+
+/// What leaves no room on a disk, with the options of its mount: for content, or for another file.
+const FULL_DISKS: [(&str, &str); 2] = [
+    ("size=16k", "dd if=/dev/zero of=\"$1/ballast\" bs=1k count=64 2>/dev/null || true"),
+    ("nr_inodes=8", "for n in 1 2 3 4 5 6 7 8; do true 2>/dev/null >\"$1/ballast-$n\" || true; done"),
+];
+
+#[test]
+fn a_logout_on_a_full_disk_says_if_a_running_fetch_may_still_store_its_token() {
+    if !require_root(&["unshare"]) {
+        return;
+    }
+    for (options, fill) in FULL_DISKS {
+        let mount = format!("mount -t tmpfs -o {options},mode=0700 none \"$1\"; \"$2\" token >/dev/null");
+        // The record that it deletes makes room for the mark.
+        let world = World::new();
+        let script = format!("{mount}; {fill}; \"$2\" logout --all; grep -rl secret \"$1/v1\" >&2 || true");
+        let run = in_mount_namespace(&world, &script).run().succeeds().stderr_is_empty();
+        run.stdout_has("deleted 1 cached token");
+        // There is nothing that it could delete.
+        let again = "ycred: hint: free some disk space, or wait until no ycred process is running, then log out again";
+        let expires = "ycred: hint: a token that is stored now is not used any more, and expires by itself";
+        for (call, hint) in [("logout", again), ("logout --all", again), ("remove default", expires)] {
+            let world = World::new();
+            let script = format!(
+                "{mount}; rm \"$1\"/v1/*.json \"$1\"/v1/*.lock; {fill}; \"$2\" {call} || echo \"exit $?\"; \
+                 rm \"$1\"/ballast*; test -e ../config/default.toml || exit 0; \"$2\" {call} && echo done"
+            );
+            let run = in_mount_namespace(&world, &script).run().succeeds().stdout_has("exit 4\n");
+            assert_eq!(run.stdout.contains("done\n"), hint == again, "{run}");
+            let lines: Vec<&str> = run.stderr.lines().collect();
+            let error = "the tokens are deleted, but a process that is fetching one now may still store it, because \
+                         last-logout cannot be written: the disk is full";
+            assert!(lines.len() == 2 && lines[0].starts_with("ycred: error: ") && lines[0].ends_with(error), "{run}");
+            assert_eq!(lines[1], hint, "{run}");
+        }
+    }
+}
+
+#[test]
+fn a_token_that_is_stored_before_a_late_mark_of_a_logout_is_deleted_too() {
+    if !require_tracer() {
+        return;
+    }
+    let world = World::new();
+    world.get();
+    // No room for the first mark, whose temporary file it removes. Then it stops after it has removed the lock, and with it the record.
+    let inject = ["inject=rename:error=ENOSPC:when=1", "inject=unlink:delay_exit=2000000:when=2"];
+    let strace = ["-f", "-qq", "-o", "/dev/null", "-e", "trace=rename,unlink", "-e", inject[0], "-e", inject[1]];
+    let logout = traced(&world.sandbox, &strace.map(str::to_owned), &["logout", "--all"]).start();
+    wait_until("the record is deleted", || world.records().is_empty());
+    world.get();
+    assert_eq!(world.records().len(), 1, "the logout has not marked itself yet");
+    logout.finish().succeeds().stderr_is_empty();
+    assert_eq!(world.records(), Vec::<PathBuf>::new());
 }

@@ -41,6 +41,10 @@ pub const ROWS: &[(&str, Row)] = &[
     ("a pipe can be read only once: set {YC_SERVICE_ACCOUNT_KEY_FILE} to the key's JSON itself", Reason("needs the key, which only the user has")),
     ("`{c}` is not allowed in a key: write it with letters and dashes", Reason(EDIT)),
     ("a backslash is an escape in double quotes: use single quotes, key-file = 'C:\\keys\\prod.json'", Reason(EDIT)),
+    (
+        "a token that is stored now is not used any more, and expires by itself",
+        Test("a_logout_on_a_full_disk_says_if_a_running_fetch_may_still_store_its_token"),
+    ),
     ("remove the `{end}` at the end of the line", Reason(EDIT)),
     ("put quotes around each entry: key = [\"one\", \"two\"]", Reason(EDIT)),
     ("a key can occur only once: remove one of the two lines", Reason(EDIT)),
@@ -152,6 +156,10 @@ pub const ROWS: &[(&str, Row)] = &[
     ("fix the file, which kubectl cannot read either, or set the user's exec to {stanza}", Reason(EDIT)),
     ("fix the file: {}", Reason(EDIT)),
     ("for example, --host registry.yandexcloud.net", Reason(FLAG)),
+    (
+        "free some disk space, or wait until no ycred process is running, then log out again",
+        Test("a_logout_on_a_full_disk_says_if_a_running_fetch_may_still_store_its_token"),
+    ),
     ("free some disk space, then try again", Reason(SYSTEM)),
     ("free some space, then try again", Reason(SYSTEM)),
     ("give one name: ycred import --environment NAME", Run(client_cases::import_of_the_environment_with_two_names)),
