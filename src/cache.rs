@@ -50,7 +50,9 @@ use crate::base::identity::{Identity, WatchedFile};
 use crate::base::secret::Secret;
 use crate::cache::attempt::Attempt;
 use crate::cache::freshness::{RenewalRules, Requirements};
-use crate::cache::logout::{ClearedRecord, LastLogout, LogoutPatience, RemovedToken, is_read_only, mark_logout};
+use crate::cache::logout::{
+    ClearedRecord, LastLogout, LogoutPatience, RemovedToken, is_read_only, mark_logout, mark_sweep,
+};
 use crate::cache::record::Record;
 use crate::cache::sharing_group::{LockName, SharingGroup};
 use crate::cache::watched_files::Snapshot;
@@ -394,8 +396,17 @@ impl Slot<'_> {
     }
 
     /// Returns the mark of the last logout.
-    fn last_logout(&self) -> io::Result<LastLogout> {
+    ///
+    /// # Errors
+    /// It cannot be read, or there is no cache directory.
+    pub fn last_logout(&self) -> io::Result<LastLogout> {
         self.directory().and_then(LastLogout::read)
+    }
+
+    /// Returns true if a logout has probably removed the record since `before`, because the disk had no room for an empty one. There
+    /// must have been a record.
+    pub fn has_lost_record_to_logout(&self, before: &LastLogout) -> bool {
+        !self.exists() && self.last_logout().is_ok_and(|now| now.is_after_logout_since(before))
     }
 
     /// Returns the process that holds the lock, if it has written itself into the lock file.
@@ -460,7 +471,8 @@ impl Slot<'_> {
         };
         let marked = match (replaced, content) {
             (Ok(()), _) => marked.or_else(|_| mark_logout(directory)),
-            // On a full disk, the file can only be removed. That makes room for the mark.
+            // On a full disk, the file can only be removed. That makes room for the mark. First the one and then the other, for the
+            // processes that wait.
             (Err(_), Some(_)) => {
                 store::remove(&path)?;
                 mark_logout(directory)
@@ -481,7 +493,7 @@ fn sweep_directory(directory: &Path, clock: &dyn Clock) {
     // The id of a logout in a record prevents fetches that began before the logout from storing their tokens. Removing the record
     // would end that, so a sweep marks a logout first. Once is enough, because all these logouts were at least an hour ago.
     let is_marked = OnceCell::new();
-    let mark = || *is_marked.get_or_init(|| mark_logout(directory).is_ok());
+    let mark = || *is_marked.get_or_init(|| mark_sweep(directory).is_ok());
     let parse = |content: &[u8]| serde_json::from_slice::<Record>(content);
     let is_dead = |content: &[u8], age| match parse(content) {
         Ok(record) => record.is_dead(now),
@@ -1039,6 +1051,27 @@ mod tests {
         assert!(matches!(older, Lock::Held(_)) && is_marked());
         drop(older);
         assert!(!is_marked());
+    }
+
+    #[test]
+    fn a_waiter_takes_neither_a_sweep_nor_the_logout_of_another_profile_for_its_own_logout() {
+        let fixture = fixture();
+        let slot = fixture.cache.entry(&fixture.identity).slot;
+        let (directory, path) = (slot.directory().expect("a cache"), slot.path(store::RECORD).expect("a path"));
+        for is_first in [true, false] {
+            let before = slot.last_logout().expect("readable");
+            fixture.store(Ok(token("t1.old", HOUR, HOUR)), None);
+            mark_sweep(directory).expect("written");
+            assert!(slot.last_logout().expect("readable") != before, "no fetch that began before stores its token");
+            store::remove(&path).expect("removed");
+            assert!(!slot.has_lost_record_to_logout(&before), "a sweep, {is_first}");
+            fixture.store(Ok(token("t1.old", HOUR, HOUR)), None);
+            mark_logout(directory).expect("written");
+            assert!(!slot.has_lost_record_to_logout(&before), "from another profile, {is_first}");
+            mark_sweep(directory).expect("written");
+            store::remove(&path).expect("removed");
+            assert!(slot.has_lost_record_to_logout(&before), "{is_first}");
+        }
     }
 
     #[test]

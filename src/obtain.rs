@@ -375,6 +375,7 @@ impl<'a> Run<'a> {
         let mut current = None;
         let mut wait = None;
         let mut lost_patience = None;
+        let mut last_logout = None;
         let spread = random::between(Duration::ZERO, deadline.limit.mul_f64(PATIENCE_SPREAD));
         let outcome = store::poll(&deadline, clock, || {
             let is_relief = deadline.is_out_of_patience(clock, spread) && deadline.left(clock) >= RELIEF_MIN;
@@ -382,6 +383,9 @@ impl<'a> Run<'a> {
                 true => self.try_relief(&name, *lost_patience.get_or_insert_with(|| clock.elapsed())),
                 false => self.entry.slot.try_lock(&name),
             };
+            if matches!(lock, Lock::Busy) && last_logout.is_none() {
+                last_logout = self.entry.slot.last_logout().ok();
+            }
             // With or without the lock, check whether another process has finished since the last look.
             current = match self.entry.load() {
                 Ok(record) => record,
@@ -391,6 +395,13 @@ impl<'a> Run<'a> {
                 current.as_ref().filter(|current| seen.as_ref().is_none_or(|seen| seen.attempt != current.attempt));
             if let Some(outcome) = updated.and_then(|record| self.result_of_other(record)) {
                 return Some(outcome);
+            }
+            // On a full disk, a logout cannot leave an empty record.
+            if current.is_none()
+                && seen.is_some()
+                && last_logout.as_ref().is_some_and(|before| self.entry.slot.has_lost_record_to_logout(before))
+            {
+                return Some(Err(logged_out_while_waiting()));
             }
             if updated.is_some() {
                 seen.clone_from(&current);
@@ -510,9 +521,7 @@ impl<'a> Run<'a> {
             return None;
         }
         if record.logged_out {
-            // Fetching now would put back the token that the user has just deleted, once for each waiter.
-            return Some(Err(Error::unavailable("the profile was logged out while this process waited for its token")
-                .hint("run the command again if you still need a token")));
+            return Some(Err(logged_out_while_waiting()));
         }
         let result = record.result_for(&|| self.requester(), self.arrived, &self.cx.requirements, now);
         Some(result?.map(|token| self.serve(token)))
@@ -606,6 +615,12 @@ impl<'a> Run<'a> {
         let below_min_ttl = new.remaining(now).max < millis(requirements.min_ttl);
         TokenWithWarnings { credential: new, renewal_error: None, below_min_ttl, skew_age: SkewAge::Current }
     }
+}
+
+/// The error of a waiter after a logout. A fetch would put back the token that the user has just deleted, once for each waiter.
+fn logged_out_while_waiting() -> Error {
+    Error::unavailable("the profile was logged out while this process waited for its token")
+        .hint("run the command again if you still need a token")
 }
 
 /// Returns how long a process with this time limit, of which so much is left, may wait for its turn.

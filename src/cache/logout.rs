@@ -7,6 +7,7 @@
 //!
 //! A logout of one profile leaves a record that says so instead, and later records keep the logout's id. A sweep that removes
 //! such a record also writes a new mark, and so does a logout that cannot lock the directory, or that has no room for its record.
+//! A waiter whose record has disappeared reads in the mark whether that was a logout or a sweep.
 
 use std::cell::Cell;
 use std::io;
@@ -24,8 +25,10 @@ use crate::disk::turn::{Turn, TurnBusy, TurnPatience};
 const FILE: &str = "last-logout";
 
 /// The content of the mark, which no two logouts share. Empty before the first logout.
+///
+/// The first line is a random id of the last logout. The second one, if there is one, is that of a later sweep.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct LastLogout(Vec<u8>);
+pub struct LastLogout(Vec<u8>);
 
 impl LastLogout {
     /// Returns the mark in a cache directory.
@@ -37,6 +40,15 @@ impl LastLogout {
             FileState::Content(content) => Self(content.to_vec()),
             FileState::Nothing | FileState::Foreign => Self(Vec::new()),
         })
+    }
+
+    /// Returns true if a logout has replaced the mark since `before`, and not only a sweep.
+    pub(super) fn is_after_logout_since(&self, before: &Self) -> bool {
+        self.logout() != before.logout()
+    }
+
+    fn logout(&self) -> &[u8] {
+        self.0.split(|byte| *byte == b'\n').next().unwrap_or_default()
     }
 }
 
@@ -53,6 +65,17 @@ pub(super) fn mark_logout(directory: &Path) -> io::Result<()> {
             true => store::overwrite(path, id.as_bytes()).map_err(|_| error),
             false => Err(error),
         })
+    })
+}
+
+/// The same, if this process is about to remove the record of an earlier logout. For a waiter, that is not a logout.
+///
+/// # Errors
+/// The file cannot be read or written.
+pub(super) fn mark_sweep(directory: &Path) -> io::Result<()> {
+    mark(directory, |path| {
+        let last = LastLogout::read(directory)?;
+        store::replace(path, &[last.logout(), b"\n", random::id().as_bytes()].concat(), false)
     })
 }
 

@@ -199,6 +199,50 @@ const FULL_DISKS: [(&str, &str); 2] = [
 ];
 
 #[test]
+fn a_logout_ends_the_waiters_on_a_full_disk_without_a_request() {
+    if !require_root(&["unshare"]) {
+        return;
+    }
+    for (options, fill) in FULL_DISKS {
+        for logout in ["logout", "logout --all"] {
+            let world = World::new();
+            let script = format!(
+                "gate() {{ until test -e \"../tmp/$1\"; do sleep 0.02; done; }}; \
+                 mount -t tmpfs -o {options},mode=0700 none \"$1\"; \"$2\" token >/dev/null; {fill}; \
+                 \"$2\" token --min-ttl 13h >/dev/null 2>&1 & gate waiters; \
+                 for n in 1 2; do \
+                 ( \"$2\" token -v --min-ttl 13h 2>../tmp/waiter-$n && echo 0 || echo $? ) >../tmp/code-$n & done; \
+                 gate logout; sleep 0.2; \"$2\" {logout} --timeout 1s; true >../tmp/done; wait; \
+                 grep -rl secret \"$1/v1\" >&2 || true"
+            );
+            let at = |name: &str| world.sandbox.path(format!("tmp/{name}"));
+            let content = |name: &str| fs::read_to_string(at(name)).unwrap_or_default();
+            let open = |gate: &str| fs::write(at(gate), "").expect("written");
+            world.emulator.fault(Fault::held().after(1));
+            let all = in_mount_namespace(&world, &script).start();
+            world.wait_for_requests(2);
+            open("waiters");
+            for name in ["waiter-1", "waiter-2"] {
+                wait_until("the waiter has read the record", || content(name).contains("no suitable cached token"));
+            }
+            open("logout");
+            wait_until("the logout has ended", || at("done").exists());
+            world.emulator.clear_faults();
+            all.finish().succeeds().stdout_has("deleted ").stderr_is_empty();
+            for number in [1, 2] {
+                let (code, stderr) = (content(&format!("code-{number}")), content(&format!("waiter-{number}")));
+                assert_eq!(code, "4\n", "{logout} with {options}: {stderr}");
+                assert!(
+                    stderr.contains("was logged out while this process waited"),
+                    "{logout} with {options}: {stderr}"
+                );
+            }
+            assert_eq!(world.requests(), 2, "{logout} with {options}");
+        }
+    }
+}
+
+#[test]
 fn a_logout_on_a_full_disk_says_if_a_running_fetch_may_still_store_its_token() {
     if !require_root(&["unshare"]) {
         return;
