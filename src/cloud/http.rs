@@ -217,7 +217,7 @@ impl Http {
             .build();
         let tls = (uri.scheme_str() == Some("https")).then(|| self.tls().map_err(Failure::permanent)).transpose()?;
         let connected = Connected::default();
-        let connector = connector::connector(tls, connected.clone()).chain(written.clone());
+        let connector = connector::connector(tls, connected.clone()).chain(written.through(choice.proxy()));
         // ureq's own resolver needs a thread. This one works where no thread can be started.
         let resolver = NameResolver::default();
         let agent = Agent::with_parts(config, connector, resolver.clone());

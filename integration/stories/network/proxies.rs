@@ -2,6 +2,17 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use ycred::base::clock::Deadline;
+use ycred::base::diagnostics::Diagnostics;
+use ycred::base::environment::Environment;
+use ycred::base::secret::Secret;
+use ycred::cloud::http::retry::RetryPolicy;
+use ycred::cloud::http::{BeforeWrite, Http, HttpRequest, ProofHeader};
+use ycred::system::clock::clock;
 
 use crate::emulator::faults::Fault;
 use crate::emulator::{Config, Emulator, Tls};
@@ -100,6 +111,51 @@ fn an_unreachable_proxy_is_named() {
     let (world, _) = behind_a_proxy();
     let run = world.token(&[]).env("HTTPS_PROXY", "http://127.0.0.1:1").run();
     fails_with_hint(run, 4, &["the proxy 127.0.0.1:1"], "HTTPS_PROXY");
+}
+
+/// A renewal of a login stores then that it sends its refresh token. A proxy that has not connected cannot have used it.
+#[test]
+fn what_must_happen_before_a_request_is_sent_happens_after_the_proxy_has_connected() {
+    let (world, _) = behind_a_proxy();
+    let url = format!("https://iam.test.example:{}/no-such-path", world.emulator.address().port());
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let silent = format!("http://{}", silent.local_addr().expect("an address"));
+    let responding = |status| Tunnel::responding(move |_| Response::new(status));
+    let (tunnel, refusing) = (Tunnel::to(&world.emulator), [403, 407, 502].map(responding));
+    let proxies = [&silent].into_iter().cloned().chain(refusing.iter().map(Tunnel::url));
+    for (proxy, is_connected) in [(tunnel.url(), true)].into_iter().chain(proxies.map(|url| (url, false))) {
+        let environment = Environment::new([("HTTPS_PROXY".into(), (&proxy).into())]);
+        let http = Http::new(&environment, Some(&world.sandbox.path("config/ca.pem")));
+        let count = Arc::new(AtomicUsize::new(0));
+        let before: BeforeWrite = Arc::new({
+            let count = Arc::clone(&count);
+            move || {
+                count.fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            }
+        });
+        let (headers, make, unused) = ([], || Ok(Secret::new("proof".to_owned())), || ());
+        let (is_one_time, connect) = (true, Duration::from_secs(1));
+        let body = Secret::new("{}".to_owned());
+        let body = Some(("application/json", &body));
+        let request = HttpRequest { url: &url, headers: &headers, body, connect, direct: false, is_one_time };
+        let proof = ProofHeader { header: "dpop", make: &make, before: Some(&before), unused: &unused };
+        let diagnostics = Diagnostics::new(false, &|_| (), None);
+        let policy = RetryPolicy {
+            clock: clock(),
+            deadline: Deadline::after(clock(), Duration::from_secs(60)),
+            attempts: 1,
+            attempt_time: None,
+            diagnostics: &diagnostics,
+        };
+        let error = http.send_with_proof(&request, Some(proof), |_| None, &policy).err().expect("no such path");
+        assert_eq!(
+            (count.load(Ordering::Relaxed), error.is_unsent),
+            (usize::from(is_connected), !is_connected),
+            "{proxy}"
+        );
+    }
+    assert_eq!(world.emulator.server().connections(), 1);
 }
 
 /// The variables that can name a proxy.

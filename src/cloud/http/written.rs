@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::{fmt, io};
 
+use ureq::Proxy;
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
 
 use crate::base::error::{Error, Result};
@@ -12,11 +13,13 @@ use crate::base::error::{Error, Result};
 /// What to do when there is a connection, before the first byte of a request is written. An error prevents that.
 pub type BeforeWrite = Arc<dyn Fn() -> Result<()> + Send + Sync>;
 
-/// True once a byte of the request may have been written. Connecting and the TLS handshake do not count.
+/// True once a byte of the request may have been written. Connecting, through a proxy too, and the TLS handshake do not count.
 #[derive(Clone, Default)]
 pub(super) struct RequestWritten {
     is_written: Arc<AtomicBool>,
     before: Option<BeforeWrite>,
+    /// The request goes through a proxy.
+    has_proxy: bool,
     /// The error of `before`.
     error: Arc<Mutex<Option<Error>>>,
 }
@@ -24,6 +27,11 @@ pub(super) struct RequestWritten {
 impl RequestWritten {
     pub(super) fn after(before: Option<&BeforeWrite>) -> Self {
         Self { before: before.cloned(), ..Self::default() }
+    }
+
+    /// Returns the same for a request through a proxy, or for one without.
+    pub(super) fn through(&self, proxy: Option<&Proxy>) -> Self {
+        Self { has_proxy: proxy.is_some(), ..self.clone() }
     }
 
     pub(super) fn get(&self) -> bool {
@@ -58,15 +66,17 @@ impl fmt::Debug for RequestWritten {
 impl<In: Transport> Connector<In> for RequestWritten {
     type Out = Watched<In>;
 
-    fn connect(&self, _: &ConnectionDetails<'_>, chained: Option<In>) -> Result<Option<Self::Out>, ureq::Error> {
-        Ok(chained.map(|inner| Watched { inner, written: self.clone() }))
+    fn connect(&self, details: &ConnectionDetails<'_>, chained: Option<In>) -> Result<Option<Self::Out>, ureq::Error> {
+        // ureq runs the whole chain for the connection to a proxy too, with settings without a proxy.
+        let is_to_proxy = self.has_proxy && details.config.proxy().is_none();
+        Ok(chained.map(|inner| Watched { inner, written: (!is_to_proxy).then(|| self.clone()) }))
     }
 }
 
-/// A connection that sets [`RequestWritten`].
+/// A connection that sets [`RequestWritten`], if it is for the request.
 pub(super) struct Watched<T> {
     inner: T,
-    written: RequestWritten,
+    written: Option<RequestWritten>,
 }
 
 impl<T: Transport> Transport for Watched<T> {
@@ -75,7 +85,7 @@ impl<T: Transport> Transport for Watched<T> {
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
-        self.written.begin()?;
+        self.written.as_ref().map_or(Ok(()), RequestWritten::begin)?;
         self.inner.transmit_output(amount, timeout)
     }
 
