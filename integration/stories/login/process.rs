@@ -1,5 +1,6 @@
 //! The process that renews a login, and what its state says about it.
 
+use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -29,8 +30,13 @@ fn person_after(age: Duration) -> Person {
 /// Reads the process of a running renewal from its lock file.
 pub fn renewal_process(lock: &Path) -> i32 {
     let holder = || serde_json::from_slice::<serde_json::Value>(&fs::read(lock).ok()?).ok()?["pid"].as_i64();
-    wait_until("the process has written its id", || holder().is_some());
-    i32::try_from(holder().expect("a process id")).expect("a process id")
+    // Another process may write itself into the file at any moment.
+    let found = Cell::new(None);
+    wait_until("the process has written its id", || {
+        found.set(holder());
+        found.get().is_some()
+    });
+    i32::try_from(found.get().expect("a process id")).expect("a process id")
 }
 
 pub fn send(signal: i32, process: i32) {
@@ -342,4 +348,19 @@ fn if_no_process_can_be_started_the_caller_renews_and_signals_wait() {
     assert!(run.took > Duration::from_secs(3), "{run}");
     prints_token(person.token(&["--no-cache"]).run());
     assert_eq!((person.tokens(), person.world.emulator.logins(|logins| logins.reused)), (2, 0));
+}
+
+#[test]
+fn a_disk_that_is_slow_just_before_the_request_keeps_the_refresh_token_from_being_sent() {
+    let Some(strace) = crate::harness::machine::strace() else { return };
+    let person = person_after(13 * HOUR);
+    let call = |fault: &str| {
+        // The caller renews the login itself. It reserves room twice, and then marks the refresh token as sent.
+        let head = ["-f", "-qq", "-e", "trace=setsid,fsync", "-e", "inject=setsid:error=EAGAIN", "-e", fault, "-o"];
+        let call = person.world.sandbox.call(&strace, head).and(["/dev/null", crate::harness::YCRED]);
+        call.and(["token", "--no-cache"]).run()
+    };
+    fails_with_hint(call("inject=fsync:delay_exit=5500000:when=3"), 4, &["the login is not renewed", "took 5"], "disk");
+    assert_eq!((person.tokens(), person.state().get("sent_at")), (1, None));
+    prints_token(call("inject=fsync:delay_exit=1:when=3"));
 }

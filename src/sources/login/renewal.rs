@@ -10,10 +10,10 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::base::account::Account;
-use crate::base::clock::{Deadline, Timestamp, millis};
+use crate::base::clock::{Deadline, Timestamp, human, millis};
 use crate::base::error::{Error, Result};
 use crate::base::random;
 use crate::base::secret::Secret;
@@ -52,6 +52,8 @@ const _: () = assert!(
     LOCK_LIMIT.as_secs() + ANSWER_LIMIT.as_secs() + STORE_TIME.as_secs() <= PROCESS_LIMIT.as_secs(),
     "a request that is sent can be answered and its result stored before the process ends"
 );
+/// How long storing that the refresh token is being sent may take, of the time for the answer.
+const MARK_LIMIT: Duration = Duration::from_secs(5);
 /// Without a lock, how long to wait for the new state of the process that has used the refresh token.
 const OTHER_STATE_LIMIT: Duration = Duration::from_secs(1);
 
@@ -305,13 +307,22 @@ impl Mark {
     /// that leaves no doubt about the refresh token.
     ///
     /// # Errors
-    /// The refresh token must not be sent: that cannot be stored, or the user has logged out or logged in again.
+    /// The refresh token must not be sent: that cannot be stored, or not in time, or the user has logged out or logged in again.
     fn set(&self) -> Result<()> {
-        let store = &self.login.store;
+        let (store, began) = (&self.login.store, Instant::now());
         // Without a lock, this could overwrite the state of another process, which holds the next refresh token.
         if self.is_locked && !self.is_set.load(Ordering::Relaxed) {
             let is_stored = store.store_if_current(&self.marked, None);
             self.is_set.store(is_stored.map_err(|error| self.login.cannot_renew(&error))?, Ordering::Relaxed);
+        }
+        let took = began.elapsed();
+        if took > MARK_LIMIT {
+            let what = format!(
+                "the login is not renewed, because writing to {} took {}",
+                store.directory().display(),
+                human(millis(took))
+            );
+            return Err(Error::unavailable(what).hint("check the disk, then try again"));
         }
         if store.is_current(&self.before) { Ok(()) } else { Err(store.absent().error()) }
     }
