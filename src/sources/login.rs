@@ -19,8 +19,9 @@ use crate::base::token::Credential;
 use crate::cache::failure::Surroundings;
 use crate::cache::freshness::RenewalRules;
 use crate::cloud::Context;
+use crate::cloud::http::CONNECT_TIMEOUT;
 use crate::disk::store;
-use crate::disk::store::Lock;
+use crate::disk::store::{Lock, LockHolder};
 use crate::obtain::{Caching, Grant, SOFT_RENEWAL};
 use crate::sources::login::client::{DEFAULT_CLIENT, LoginClient};
 use crate::sources::login::renewal::{ANSWER_LIMIT, CALLER_ATTEMPT, LoginRenewal, RenewalCall, Renewed};
@@ -171,6 +172,8 @@ impl History {
     }
 }
 
+/// How long after it got the lock a renewal process still connects, at most. After that, it is stopped.
+const CONNECTING: Duration = CONNECT_TIMEOUT.saturating_add(Duration::from_secs(1));
 /// After this time without a sign of a renewal process, it is started again.
 const START_LIMIT: Duration = Duration::from_secs(1);
 
@@ -349,8 +352,9 @@ impl LoginGrant {
         match state.sent_at {
             // The next renewal has begun.
             Some(sent_at) if sent_at > renewal.began => None,
-            Some(sent_at) => Some(self.in_doubt(state, sent_at, cx)),
-            None => Some(if is_own { failure.own_error() } else { failure.error() }),
+            // If this renewal had no connection, an earlier one has left the doubt.
+            Some(sent_at) if !failure.has_got_no_connection() => Some(self.in_doubt(state, sent_at, cx)),
+            Some(_) | None => Some(if is_own { failure.own_error() } else { failure.error() }),
         }
     }
 
@@ -437,14 +441,19 @@ impl LoginGrant {
 
     /// Returns the error if the renewal has not finished within this call's time limit. It continues.
     fn not_finished(&self, state: &LoginState, cx: &Context<'_>) -> Error {
-        // It has no connection so far, and the attempts before it got none.
-        if let Some(error) = cx.last_error.filter(|_| state.sent_at.is_none()) {
+        let (holder, now) = (self.login.store.lock_holder(), cx.clock.now());
+        // It has no connection so far, may still get one, and the attempts before it got none.
+        let is_connecting = |holder: &LockHolder| now.since(holder.since) <= millis(CONNECTING);
+        if let Some(error) = cx.last_error
+            && state.sent_at.is_none()
+            && holder.as_ref().is_none_or(is_connecting)
+        {
             return error.clone();
         }
-        let what = match self.login.store.lock_holder() {
+        let what = match holder {
             Some(holder) => {
-                let duration = human(cx.clock.now().since(holder.since).max(0));
-                let late = if holder.until < cx.clock.now() { ", longer than it should take" } else { "" };
+                let duration = human(now.since(holder.since).max(0));
+                let late = if holder.until < now { ", longer than it should take" } else { "" };
                 format!("{holder} has been renewing this login for {duration}{late}")
             }
             None => format!(

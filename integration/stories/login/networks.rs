@@ -1,5 +1,6 @@
 //! A login that is shared with processes in a sandbox without a network.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use crate::harness::machine::{require_root, require_tracer};
 use crate::harness::strace::traced;
 use crate::harness::waiting::{HOUR, WAIT_LIMIT, is_free, wait_until};
 use crate::harness::{Call, Running, require_client, run_all, skip};
+use crate::server::Stage;
 use crate::sources::person::Person;
 use crate::stories::login::process::{renewal_process, send};
 
@@ -114,6 +116,7 @@ fn a_renewal_that_is_killed_before_it_has_a_connection_leaves_the_refresh_token_
         send(libc::SIGKILL, renewal_process(&person.file(".lock")));
         drop(call);
         wait_until("the renewal has ended", || is_free(&person.file(".lock")));
+        fs::write(person.file(".lock"), "").expect("a writable file");
     }
     assert_eq!(person.state().get("sent_at"), None);
     person.get();
@@ -134,12 +137,58 @@ fn a_short_call_without_a_connection_says_so_and_the_next_one_makes_one_attempt(
         // The time for the last attempt is too short.
         let call = network.start(person.token(&["--timeout", limit]));
         fails_with(call.finish(), 4, &["no connection within 3s"]);
+        wait_until("the last attempt has ended too", || is_free(&person.file(".lock")));
         // Otherwise the failure would be returned without an attempt.
         person.age(Duration::from_secs(5));
         let run = network.start(person.token(&["--timeout", "20s", "-v"])).finish();
-        let run = run.exits(4).stderr_has("no connection within 3s");
+        let run = run.exits(4).stderr_has("started a process").stderr_has("no connection within 3s");
         assert_eq!(run.stderr.matches("trying again").count(), 0, "{run}");
     }
+}
+
+#[test]
+fn a_renewal_that_is_stopped_in_a_later_attempt_to_connect_is_named() {
+    if !require_root(&["unshare", "nsenter"]) {
+        return;
+    }
+    let person = Person::new();
+    person.log_in();
+    person.age(13 * HOUR);
+    let network = SilentNetwork::of(&person);
+    let call = network.start(person.token(&["--no-cache", "--timeout", "14s", "-v"]));
+    let caller = i32::try_from(call.id()).expect("a process id");
+    wait_until("the first attempt has ended", || call.stderr().contains("trying again"));
+    fs::write(person.file(".lock"), "").expect("a writable file");
+    wait_until("the login is being renewed", || !is_free(&person.file(".lock")));
+    wait_until("another process renews it", || renewal_process(&person.file(".lock")) != caller);
+    let process = renewal_process(&person.file(".lock"));
+    send(libc::SIGSTOP, process);
+    let run = call.finish();
+    send(libc::SIGKILL, process);
+    run.exits(4).stderr_has(&format!("process {process} has been renewing this login for "));
+    drop(network);
+}
+
+#[test]
+fn a_refresh_token_in_doubt_changes_nothing_about_a_call_without_a_connection() {
+    if !require_root(&["unshare", "nsenter"]) {
+        return;
+    }
+    let person = Person::new();
+    person.log_in();
+    person.age(13 * HOUR);
+    person.world.emulator.fault(Fault::broken(Stage::BeforeAnswer).on(Endpoint::OauthToken).times(1));
+    fails_with(person.token(&["--no-cache"]).run(), 4, &["got no answer"]);
+    person.age(Duration::from_secs(10));
+    let network = SilentNetwork::of(&person);
+    let run = network.start(person.token(&["--no-cache", "--timeout", "8s", "-v"])).finish();
+    let run = run.exits(4).stderr_has("trying again");
+    assert!(!run.stderr.contains("got no answer"), "{run}");
+    assert!(person.state()["sent_at"].is_i64(), "{}", person.state());
+    wait_until("the last attempt has ended too", || is_free(&person.file(".lock")));
+    person.get();
+    assert_eq!(person.tokens(), 3);
+    drop(network);
 }
 
 #[test]
