@@ -152,7 +152,8 @@ fn delete_all_tokens(cache: &Cache, deadline: &Deadline, session: &Session<'_>, 
     let patience = LogoutPatience::default();
     let (mut deleted, mut emptied) = empty_all(cache, deadline, &patience, session)?;
     let mut removed = deleted.tokens;
-    if deleted.unmarked.is_some() || emptied.iter().any(|(_, cleared)| cleared.marked.is_err()) {
+    let is_unmarked = deleted.unmarked.is_some() || emptied.iter().any(|(_, cleared)| cleared.marked.is_err());
+    if is_unmarked && !deadline.left(session.clock).is_zero() {
         // The disk is full, but there may be room now. Before that, a fetch may have stored a token.
         removed += emptied.iter().filter(|(_, cleared)| cleared.token != RemovedToken::Nothing).count();
         (deleted, emptied) = empty_all(cache, deadline, &patience, session)?;

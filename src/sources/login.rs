@@ -75,7 +75,7 @@ impl Grant for LoginGrant {
 
     fn fetch(&self, cx: &Context<'_>) -> Result<Credential> {
         self.renewed_token(cx).map_err(|mut error| {
-            error.may_try_again = error.has_got_no_connection();
+            error.may_try_again = error.has_got_no_connection() && !cx.deadline.left(cx.clock).is_zero();
             error
         })
     }
@@ -352,8 +352,8 @@ impl LoginGrant {
         match state.sent_at {
             // The next renewal has begun.
             Some(sent_at) if sent_at > renewal.began => None,
-            // If this renewal had no connection, an earlier one has left the doubt.
-            Some(sent_at) if !failure.has_got_no_connection() => Some(self.in_doubt(state, sent_at, cx)),
+            // If this renewal has sent nothing, an earlier one has left the doubt.
+            Some(sent_at) if !failure.is_unsent() => Some(self.in_doubt(state, sent_at, cx)),
             Some(_) | None => Some(if is_own { failure.own_error() } else { failure.error() }),
         }
     }
@@ -443,10 +443,12 @@ impl LoginGrant {
     fn not_finished(&self, state: &LoginState, cx: &Context<'_>) -> Error {
         let (holder, now) = (self.login.store.lock_holder(), cx.clock.now());
         // It has no connection so far, may still get one, and the attempts before it got none.
-        let is_connecting = |holder: &LockHolder| now.since(holder.since) <= millis(CONNECTING);
+        let is_connecting = |holder: &LockHolder| {
+            let is_unsent = state.sent_at.is_none_or(|sent_at| sent_at < holder.since);
+            is_unsent && now.since(holder.since) <= millis(CONNECTING)
+        };
         if let Some(error) = cx.last_error
-            && state.sent_at.is_none()
-            && holder.as_ref().is_none_or(is_connecting)
+            && holder.as_ref().map_or(state.sent_at.is_none(), is_connecting)
         {
             return error.clone();
         }

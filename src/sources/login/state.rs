@@ -174,6 +174,11 @@ impl RenewalFailure {
         self.is_answer || (is_alike && !self.is_unshared)
     }
 
+    /// Returns true if the renewal has not sent the refresh token.
+    pub fn is_unsent(&self) -> bool {
+        self.is_unsent
+    }
+
     /// [`Error::has_got_no_connection`].
     pub fn has_got_no_connection(&self) -> bool {
         self.timed_out && self.is_unsent
