@@ -177,9 +177,9 @@ fn getent_is_asked_beside_a_name_server_that_does_not_answer() {
         let (_, run) = with("#!/bin/sh\nexit 2\n");
         let run = run.exits(4).stderr_has("cannot be resolved\n").stderr_has("hint: check the network and the VPN");
         assert_eq!(run.stderr.matches("getent does not know it either").count(), 1, "one attempt\n{run}");
-        // Nobody answers.
+        // Nobody answers. musl may give up first, and then the message has no time.
         let (_, run) = with("#!/bin/sh\nexec sleep 1000\n");
-        run.exits(4).stderr_has("cannot be resolved within ").stderr_has("hint: check the network and the VPN");
+        run.exits(4).stderr_has("cannot be resolved").stderr_has("hint: check the network and the VPN");
     });
 }
 
