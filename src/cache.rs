@@ -236,7 +236,8 @@ pub struct DeletedIdentities<'a> {
 }
 
 impl DeletedIdentities<'_> {
-    fn fail(&mut self, result: io::Result<()>) {
+    /// Keeps the error of a step, if it is the first one.
+    pub fn fail(&mut self, result: io::Result<()>) {
         self.error = self.error.take().or(result.err());
     }
 }

@@ -207,9 +207,10 @@ fn check_profile_directories(cx: &Context<'_>) -> Result<()> {
 fn several_times<T>(attempts: u32, cx: &Context<'_>, attempt: impl Fn(&Context<'_>) -> Result<T>) -> Result<T> {
     // The call for the outer token releases more locks.
     let attempts = if cx.is_inner { 1 } else { attempts };
+    let after = |last: Option<&Error>| attempt(&Context { last_error: last.or(cx.last_error), ..*cx });
     let mut last = None;
     for _ in 1..attempts {
-        match attempt(&Context { last_error: last.as_ref().or(cx.last_error), ..*cx }) {
+        match after(last.as_ref()) {
             Err(error) if error.may_try_again && !cx.deadline.left(cx.clock).is_zero() => {
                 cx.diagnostics.debug(|| format!("{}: {}; trying again", cx.profile, error.reason()));
                 cx.clock.sleep(random::between(YIELD, 2 * YIELD).min(cx.deadline.left(cx.clock)));
@@ -218,7 +219,7 @@ fn several_times<T>(attempts: u32, cx: &Context<'_>, attempt: impl Fn(&Context<'
             outcome => return outcome,
         }
     }
-    attempt(&Context { last_error: last.as_ref().or(cx.last_error), ..*cx })
+    after(last.as_ref())
 }
 
 fn uncached(grant: &dyn Grant, cx: &Context<'_>) -> Result<ObtainedToken> {

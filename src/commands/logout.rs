@@ -168,7 +168,7 @@ fn delete_all_tokens(cache: &Cache, deadline: &Deadline, session: &Session<'_>, 
         removed += usize::from(again.as_ref().map_or(token, |again| again.token) != RemovedToken::Nothing);
         match again {
             Ok(again) => deleted.unmarked = deleted.unmarked.or(again.marked.err()),
-            Err(error) => deleted.error = deleted.error.or(Some(error)),
+            Err(error) => deleted.fail(Err(error)),
         }
     }
     let place = cache.place();
@@ -204,7 +204,7 @@ fn empty_all<'a>(
         }
         match busy.slot.clear(patience, session.clock) {
             Ok(cleared) => emptied.push((busy, cleared)),
-            Err(error) => deleted.error = deleted.error.or(Some(error)),
+            Err(error) => deleted.fail(Err(error)),
         }
     }
     Ok((deleted, emptied))

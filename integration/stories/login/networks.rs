@@ -51,14 +51,20 @@ if os.fork() == 0:
 os.execvp(command[0], command)
 "#;
 
+/// A person whose token has expired, and who can renew the login.
+fn expired() -> Person {
+    let person = Person::new();
+    person.log_in();
+    person.age(13 * HOUR);
+    person
+}
+
 #[test]
 fn a_renewal_that_gets_no_connection_holds_up_callers_on_another_network_for_one_attempt() {
     if !require_root(&["unshare"]) {
         return;
     }
-    let person = Person::new();
-    person.log_in();
-    person.age(13 * HOUR);
+    let person = expired();
     let url = person.world.emulator.auth_url();
     let port = url.rsplit(':').next().expect("a port");
     let silent =
@@ -97,23 +103,33 @@ impl SilentNetwork {
     }
 }
 
+/// Such a network, and a person with an [`expired`] token on another one. `None` if this user cannot make networks.
+fn beside_a_silent_network() -> Option<(Person, SilentNetwork)> {
+    if !require_root(&["unshare", "nsenter"]) {
+        return None;
+    }
+    let person = expired();
+    let network = SilentNetwork::of(&person);
+    Some((person, network))
+}
+
+/// Waits until another process renews the login of this call, and returns both.
+fn caller_and_renewal(person: &Person, call: &Running) -> (i32, i32) {
+    let (caller, lock) = (i32::try_from(call.id()).expect("a process id"), person.file(".lock"));
+    wait_until("the login is being renewed", || !is_free(&lock));
+    wait_until("another process renews it", || renewal_process(&lock) != caller);
+    (caller, renewal_process(&lock))
+}
+
 #[test]
 fn a_renewal_that_is_killed_before_it_has_a_connection_leaves_the_refresh_token_as_it_was() {
-    if !require_root(&["unshare", "nsenter"]) {
-        return;
-    }
-    let person = Person::new();
-    person.log_in();
-    person.age(13 * HOUR);
-    let network = SilentNetwork::of(&person);
+    let Some((person, network)) = beside_a_silent_network() else { return };
     // The second one would be the last that may send a refresh token in doubt.
     for _ in 0..2 {
         let call = network.start(person.token(&["--no-cache", "--timeout", "20s"]));
-        let caller = i32::try_from(call.id()).expect("a process id");
-        wait_until("the login is being renewed", || !is_free(&person.file(".lock")));
-        wait_until("another process renews it", || renewal_process(&person.file(".lock")) != caller);
+        let (caller, renewal) = caller_and_renewal(&person, &call);
         send(libc::SIGSTOP, caller);
-        send(libc::SIGKILL, renewal_process(&person.file(".lock")));
+        send(libc::SIGKILL, renewal);
         drop(call);
         wait_until("the renewal has ended", || is_free(&person.file(".lock")));
         fs::write(person.file(".lock"), "").expect("a writable file");
@@ -130,9 +146,7 @@ fn a_short_call_without_a_connection_says_so_and_the_next_one_makes_one_attempt(
         return;
     }
     for limit in ["5s", "10s"] {
-        let person = Person::new();
-        person.log_in();
-        person.age(13 * HOUR);
+        let person = expired();
         let network = SilentNetwork::of(&person);
         // The time for the last attempt is too short.
         let call = network.start(person.token(&["--timeout", limit]));
@@ -148,20 +162,11 @@ fn a_short_call_without_a_connection_says_so_and_the_next_one_makes_one_attempt(
 
 #[test]
 fn a_renewal_that_is_stopped_in_a_later_attempt_to_connect_is_named() {
-    if !require_root(&["unshare", "nsenter"]) {
-        return;
-    }
-    let person = Person::new();
-    person.log_in();
-    person.age(13 * HOUR);
-    let network = SilentNetwork::of(&person);
+    let Some((person, network)) = beside_a_silent_network() else { return };
     let call = network.start(person.token(&["--no-cache", "--timeout", "14s", "-v"]));
-    let caller = i32::try_from(call.id()).expect("a process id");
     wait_until("the first attempt has ended", || call.stderr().contains("trying again"));
     fs::write(person.file(".lock"), "").expect("a writable file");
-    wait_until("the login is being renewed", || !is_free(&person.file(".lock")));
-    wait_until("another process renews it", || renewal_process(&person.file(".lock")) != caller);
-    let process = renewal_process(&person.file(".lock"));
+    let (_, process) = caller_and_renewal(&person, &call);
     send(libc::SIGSTOP, process);
     let run = call.finish();
     send(libc::SIGKILL, process);
@@ -174,9 +179,7 @@ fn a_refresh_token_in_doubt_changes_nothing_about_a_call_without_a_connection() 
     if !require_root(&["unshare", "nsenter"]) {
         return;
     }
-    let person = Person::new();
-    person.log_in();
-    person.age(13 * HOUR);
+    let person = expired();
     person.world.emulator.fault(Fault::broken(Stage::BeforeAnswer).on(Endpoint::OauthToken).times(1));
     fails_with(person.token(&["--no-cache"]).run(), 4, &["got no answer"]);
     person.age(Duration::from_secs(10));
@@ -196,13 +199,7 @@ fn a_refresh_token_in_doubt_changes_nothing_about_a_call_without_a_connection() 
 
 #[test]
 fn a_stream_of_refreshes_that_get_no_connection_keeps_nobody_from_renewing_the_login() {
-    if !require_root(&["unshare", "nsenter"]) {
-        return;
-    }
-    let person = Person::new();
-    person.log_in();
-    person.age(13 * HOUR);
-    let network = SilentNetwork::of(&person);
+    let Some((person, network)) = beside_a_silent_network() else { return };
     let mut stream = Vec::new();
     let mut wait = || {
         for _ in 0..10 {

@@ -159,8 +159,7 @@ enum Known {
     NoAnswer,
 }
 
-/// Asks `getent ahosts`.
-/// Gives up if `is_over` returns true.
+/// Asks `getent ahosts`. Gives up if `is_over` returns true.
 fn getent(name: &str, limit: Duration, is_over: impl FnMut() -> bool) -> Known {
     // getent would take such a name for a flag.
     if name.starts_with('-') {
